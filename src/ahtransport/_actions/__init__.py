@@ -1,0 +1,1 @@
+"""Actions, rooms and verbs: what ActionHero is in Node."""

@@ -1,0 +1,1 @@
+"""The embedded host: from sockets to requests and WebSockets."""

@@ -1,0 +1,50 @@
+"""What goes over the wire: encoded once, shared by every recipient."""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["Payload"]
+
+_FIN_TEXT, _FIN_BINARY = 0x81, 0x82
+
+
+class Payload:
+    """One encoded message.
+
+    A broadcast hands the same object to every member of a room, so what can be computed once is kept here.
+
+    Attributes:
+        data: the bytes; UTF-8 when ``binary`` is false.
+        binary: whether it travels as a binary message.
+    """
+
+    __slots__ = ("_frame", "binary", "data")
+
+    def __init__(self, data: str | bytes, *, binary: bool | None = None) -> None:
+        """Wrap ``data``; bytes count as binary unless ``binary`` says that they are UTF-8 text."""
+        self.binary = isinstance(data, bytes) if binary is None else binary
+        self.data: bytes = data.encode() if isinstance(data, str) else data
+        self._frame: bytes | None = None
+
+    def frame(self) -> bytes:
+        """Give the whole, unmasked WebSocket frame (RFC 6455 section 5.2): servers don't mask, so all get the same."""
+        frame = self._frame
+        if frame is None:
+            size = len(self.data)
+            first = _FIN_BINARY if self.binary else _FIN_TEXT
+            if size < 126:
+                head = bytes((first, size))
+            elif size < 65536:
+                head = struct.pack("!BBH", first, 126, size)
+            else:
+                head = struct.pack("!BBQ", first, 127, size)
+            frame = self._frame = head + self.data
+        return frame
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        kind = "binary" if self.binary else "text"
+        return f"<Payload {kind} {len(self.data)} bytes>"

@@ -1,0 +1,299 @@
+"""The door for authors of plug-ins: what a transformer, a parser, a host and a link have to look like.
+
+Only protocols and the plain values that pass between them; nothing here does any work.
+
+The direction is always the same: **hosts push, transformers never read**. A host calls the transformer with requests
+and upgraded sockets, and the :class:`Receiver` that it gets back with messages. So a transformer has no loops and no
+tasks of its own, and an idle connection needs none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from ahtransport._errors import ProtocolError, Reject
+from ahtransport._http import Headers, Request, Response
+from ahtransport._payload import Payload
+
+__all__ = [
+    "Ack",
+    "Control",
+    "Core",
+    "Event",
+    "Headers",
+    "Link",
+    "Message",
+    "Packet",
+    "Parser",
+    "Payload",
+    "Peer",
+    "PrimusCodec",
+    "ProtocolError",
+    "Receiver",
+    "Reject",
+    "Request",
+    "Response",
+    "Timer",
+    "Transformer",
+    "WebSocket",
+]
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A plain message: any value that the parser can carry."""
+
+    data: Any
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A named event with arguments; ``ack`` is the id under which the sender wants an answer, or None."""
+
+    name: str
+    args: Sequence[Any]
+    ack: int | None = None
+
+
+class Ack(msgspec.Struct, frozen=True, gc=False):
+    """The answer to the event that came with this id."""
+
+    ack: int
+    args: Sequence[Any]
+
+
+class Control(msgspec.Struct, frozen=True, gc=False):
+    """One of Primus' own control messages, such as ``primus::ping::1795369697871``."""
+
+    text: str
+
+
+Packet: TypeAlias = Message | Event | Ack | Control
+
+
+@runtime_checkable
+class Parser(Protocol):
+    """Turns values into what goes over the wire and back."""
+
+    def encode(self, value: Any) -> str | bytes:
+        """Encode ``value``; text travels as a text message, bytes as a binary one. (A parser of JSON may give its
+        UTF-8 bytes and say so with ``binary = False``.)
+
+        Raises:
+            TypeError, ValueError: the value can't be carried.
+        """
+        ...
+
+    def decode(self, data: str | bytes) -> Any:
+        """Decode one message.
+
+        Raises:
+            ValueError: the data is not what this parser speaks. Anything else raised counts as that, too.
+        """
+        ...
+
+
+class WebSocket(Protocol):
+    """An upgraded socket, made by a host. Nothing here waits; all of it may be called from any task of the loop."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the peer to read."""
+        ...
+
+    def write(self, payload: Payload) -> bool:
+        """Send one message, or queue it behind what waits already. False: something waits now."""
+        ...
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455 section 7.1.2) once what waits has left. A code of 1005 sends none;
+        1006 cuts the connection without a close frame."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading: the peer feels it through TCP."""
+        ...
+
+    def resume(self) -> None:
+        """Go on reading. Messages never arrive before this returns."""
+        ...
+
+
+class Link(WebSocket, Protocol):
+    """Where a connection writes *now*: a WebSocket or a poll buffer; swapped on an upgrade.
+
+    Attributes:
+        wire: which encoding of a payload it takes ("text", "base64" …); payloads are shared per wire.
+        transport: "websocket" or "polling".
+    """
+
+    wire: str
+    transport: str
+
+
+class Receiver(Protocol):
+    """What a host pushes into. It never waits and never reads; an exception from it closes this socket alone."""
+
+    def message(self, data: str | bytes) -> None:
+        """Take one whole message: str from a text message, bytes from a binary one."""
+        ...
+
+    def alive(self, now: float) -> None:
+        """Note that something, of whatever kind, came from the peer; ``now`` is trio's clock."""
+        ...
+
+    def writable(self) -> None:
+        """Learn that what waited has left, after ``write`` returned False."""
+        ...
+
+    def closed(self, code: int, reason: str) -> None:
+        """Learn, exactly once and last of all, that the socket is gone. 1006: without a close frame."""
+        ...
+
+
+class Peer(Protocol):
+    """The core's end of one connection: what a transformer pushes decoded packets into.
+
+    (Every ``ahtransport.Connection`` is one.)
+    """
+
+    id: str
+
+    def receive(self, data: str | bytes) -> None:
+        """Take one message in Primus' format, not decoded yet."""
+        ...
+
+    def deliver(self, packet: Message | Event | Ack) -> None:
+        """Take one packet that the transformer decoded itself."""
+        ...
+
+    def alive(self, now: float) -> None:
+        """As :meth:`Receiver.alive`."""
+        ...
+
+    def writable(self) -> None:
+        """As :meth:`Receiver.writable`."""
+        ...
+
+    def relink(self, link: Link) -> None:
+        """Write to this link from now on."""
+        ...
+
+    def lost(self, code: int, reason: str) -> None:
+        """End the connection: its link is gone. Only the first call counts."""
+        ...
+
+
+class Timer(Protocol):
+    """A deadline that may be cancelled."""
+
+    def cancel(self) -> None:
+        """Make it not happen; harmless when it has happened already."""
+        ...
+
+
+class PrimusCodec(Protocol):
+    """Primus' message layer with the configured parser: values to text and back."""
+
+    def encode(self, packet: Packet) -> Payload:
+        """Encode a packet as Primus (and its plug-in primus-emitter) put it on the wire."""
+        ...
+
+    def decode(self, data: str | bytes) -> Packet:
+        """The reverse.
+
+        Raises:
+            ValueError: the parser could not decode it.
+        """
+        ...
+
+
+class Core(Protocol):
+    """What a transformer is given when it is made: the application's side of the seam.
+
+    Attributes:
+        options: the effective options of ``servers.websocket.server``, durations in seconds.
+        pathname: the path under which this transformer is mounted.
+        codec: Primus' message layer.
+        spec: what ``GET {pathname}/spec`` answers.
+    """
+
+    options: Any
+    pathname: str
+    codec: PrimusCodec
+    spec: Mapping[str, Any]
+
+    def now(self) -> float:
+        """Give the time of trio's clock, seconds."""
+        ...
+
+    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` when trio's clock reaches ``when``. One task serves all deadlines; it must not wait."""
+        ...
+
+    async def authorize(self, request: Request) -> None:
+        """Ask the application whether this client may connect.
+
+        Raises:
+            Reject: it may not.
+        """
+        ...
+
+    def connect(
+        self,
+        request: Request,
+        link: Link,
+        transformer: Transformer,
+        *,
+        wire_id: str | None = None,
+        primus_heartbeat: bool = True,
+    ) -> Peer:
+        """Open a connection: from here on the application knows of it.
+
+        Args:
+            request: the handshake; headers, query, address and fingerprint come from it.
+            link: where to write now.
+            transformer: who encodes for it.
+            wire_id: the id under which the client knows itself, where that is not the connection's own.
+            primus_heartbeat: whether Primus' ping and time-out keep watch over it.
+        """
+        ...
+
+
+class Transformer(Protocol):
+    """One wire protocol, called by hosts. Made with ``(core, options)``: the seam to the application, and what stands
+    under ``transport`` in the configuration, to be checked by the transformer itself.
+
+    Attributes:
+        name: under which the registry and ``connection.transformer`` know it.
+        default_pathname: where it is mounted unless the configuration says so; None: ``servers.websocket.server.pathname``.
+    """
+
+    name: ClassVar[str]
+    default_pathname: ClassVar[str | None]
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer a plain HTTP request under the pathname; may wait (a long poll).
+
+        Raises:
+            Reject: turned into its response by the caller.
+        """
+        ...
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Take an upgraded socket; no task is left behind when it returns. What is written to ``socket`` before it
+        returns leaves right after the 101.
+
+        Raises:
+            Reject: nothing has been accepted yet, the client gets a plain HTTP response.
+        """
+        ...
+
+    def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
+        """Encode for one kind of wire. Pure: the result is shared by everybody on such a wire.
+
+        Raises:
+            TypeError, ValueError: the value can't be carried.
+        """
+        ...

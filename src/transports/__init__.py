@@ -1,0 +1,1 @@
+"""The transformers that come with ahtransport, one module or package each."""
