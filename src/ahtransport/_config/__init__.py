@@ -1,0 +1,40 @@
+"""The configuration: typed options, where their values come from, and their reference.
+
+``_schema`` declares every option, ``_kinds`` says what each kind of value may be, ``_sources`` reads files, the
+environment and keyword arguments, ``_load`` makes one :class:`Config` of them, ``_reference`` writes it all down.
+"""
+
+from __future__ import annotations
+
+from ahtransport._config._load import Config, load_config
+from ahtransport._config._reference import reference_markdown, template_toml, to_toml
+from ahtransport._config._schema import (
+    CookieSettings,
+    Fingerprint,
+    General,
+    Servers,
+    WebServer,
+    WebSocketClient,
+    WebSocketServer,
+    WebSocketServers,
+)
+from ahtransport._config._tree import OPTIONS, SECTIONS, Option
+
+__all__ = [
+    "OPTIONS",
+    "SECTIONS",
+    "Config",
+    "CookieSettings",
+    "Fingerprint",
+    "General",
+    "Option",
+    "Servers",
+    "WebServer",
+    "WebSocketClient",
+    "WebSocketServer",
+    "WebSocketServers",
+    "load_config",
+    "reference_markdown",
+    "template_toml",
+    "to_toml",
+]
