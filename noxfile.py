@@ -1,0 +1,185 @@
+"""Every check of the project. ``python -m nox`` runs the default ones; ``python -m nox -l`` lists all.
+
+The tests are a matrix, Python version by transformer: ``python -m nox -s tests`` runs all of it, as far as the
+interpreters are present; ``python -m nox -s "tests-3.12(websockets)"`` runs one cell. What follows ``--`` goes to
+pytest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
+CLIENTS = ROOT / "tests" / "clients"
+COVERAGE = ROOT / ".nox" / "coverage"
+SUPPORTED = ("3.11", "3.12", "3.13")
+TRANSFORMERS = list(PROJECT["entry-points"]["ahtransport.transformers"])
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    """Give the places where an interpreter may be, the most likely first."""
+    name = f"python{version}"
+    yield Path(sys.executable).with_name(name)
+    if found := shutil.which(name):
+        yield Path(found)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"), reverse=True)
+
+
+def _works(python: Path, version: str) -> bool:
+    """Tell whether this really is that version (pyenv's shims often are not) and can make virtual environments."""
+    check = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", check], capture_output=True, text=True, timeout=60)
+    except OSError:
+        return False
+    return done.returncode == 0 and done.stdout.strip() == version
+
+
+def _present(versions: tuple[str, ...]) -> list[str]:
+    """Find which versions this machine has, and put those that are not on the PATH there, where nox looks for them."""
+    present = []
+    for version in versions:
+        python = next((path for path in _candidates(version) if path.exists() and _works(path, version)), None)
+        if python is None:
+            continue
+        present.append(version)
+        if shutil.which(f"python{version}") != str(python):
+            os.environ["PATH"] = os.pathsep.join((str(python.parent), os.environ.get("PATH", "")))
+    return present
+
+
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = _present(SUPPORTED if RUNNING in SUPPORTED or sys.version_info < (3, 11) else (*SUPPORTED, RUNNING))
+if not PYTHONS:
+    sys.exit(f"ahtransport needs Python {SUPPORTED[0]} or newer, with the modules venv and ensurepip; found none")
+HERE = RUNNING if RUNNING in PYTHONS else PYTHONS[-1]
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+# The main tests come last but for the figures about them, so that their summary closes the output.
+nox.options.sessions = ["lint", "types", "docs", "clients", f"tests-{HERE}", "coverage"]
+
+measured: list[Path] = []
+"""Where the sessions of this run left their coverage data."""
+
+
+def requirements(*names: str) -> list[str]:
+    """Give the requirements of these tools as pyproject.toml's extra ``dev`` pins them."""
+    pins = {re.split(r"[^\w-]", pin, maxsplit=1)[0]: pin for pin in PROJECT["optional-dependencies"]["dev"]}
+    return [pins[name] for name in names]
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest and measure which branches it takes, in subprocesses too."""
+    data = COVERAGE / re.sub(r"[^\w.]+", "-", session.name).strip("-")
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    measured.append(data)
+    env = {"COVERAGE_FILE": str(data / ".coverage")}
+    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+
+
+@nox.session(python=HERE)
+def lint(session: nox.Session) -> None:
+    """Ruff: the rules and the format."""
+    session.install(*requirements("ruff"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=HERE)
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over the package, the tests, the examples and this file."""
+    session.install("-e", ".[test]", *requirements("mypy", "nox"))
+    # src/transports is installed as ahtransport.transports; mypy sees that only when it lies there.
+    tree = Path(session.create_tmp()) / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    package = tree / "ahtransport"
+    package.mkdir(parents=True)
+    for entry in (ROOT / "src" / "ahtransport").iterdir():
+        if entry.name != "__pycache__":
+            (package / entry.name).symlink_to(entry)
+    (package / "transports").symlink_to(ROOT / "src" / "transports")
+    paths = [str(package), "tests", "examples", "noxfile.py"]
+    session.run("mypy", *paths, env={"MYPYPATH": str(tree)})
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("transformer", [nox.param(name, id=name) for name in TRANSFORMERS])
+def tests(session: nox.Session, transformer: str) -> None:
+    """All tests but those with npm's clients, over one transformer."""
+    session.install("-e", ".[test]")
+    pytest(session, "-m", "not node", "--transformer", transformer)
+
+
+@nox.session(python=HERE)
+def clients(session: nox.Session) -> None:
+    """The tests with real clients from npm, over every transformer."""
+    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
+    if missing:
+        session.error(
+            f"{' and '.join(missing)} not found. The real clients need Node.js 18 or newer with npm: install it from "
+            "https://nodejs.org/ or with the system's packages (such as: apt-get install nodejs npm). "
+            "Everything else runs without: python -m nox -s lint types docs tests"
+        )
+    session.install("-e", ".[test]")
+    npm_ci(session, CLIENTS)
+    for transformer in TRANSFORMERS:
+        pytest(session, "-m", "node", "--transformer", transformer)
+
+
+def npm_ci(session: nox.Session, folder: Path) -> None:
+    """Install what the lock file says, unless that is what is there."""
+    wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    stamp = folder / "node_modules" / ".lock-hash"
+    if stamp.exists() and stamp.read_text() == wanted:
+        session.log(f"{folder.relative_to(ROOT)}: node_modules is as the lock file says")
+        return
+    with session.chdir(folder):
+        session.run("npm", "ci", "--no-audit", "--no-fund", external=True)
+    stamp.write_text(wanted)
+
+
+@nox.session(python=HERE)
+def coverage(session: nox.Session) -> None:
+    """Put together what the tests of this run measured (or, alone, of the last ones); fails under 95 % of branches."""
+    session.install(*[pin for pin in PROJECT["optional-dependencies"]["test"] if pin.startswith("coverage")])
+    folders = measured or sorted(path for path in COVERAGE.glob("*") if path.is_dir())
+    if not folders:
+        session.error("nothing was measured; run the tests first: python -m nox")
+    env = {"COVERAGE_FILE": str(COVERAGE / ".coverage")}
+    session.run("coverage", "combine", "--keep", "--quiet", *map(str, folders), env=env)
+    session.run("coverage", "report", env=env)
+
+
+@nox.session(python=HERE)
+def docs(session: nox.Session) -> None:
+    """Build the documentation, any warning being an error, and run its examples."""
+    session.install("-e", ".[docs,test]")
+    out = ROOT / "docs" / "_build" / "html"
+    session.run("sphinx-build", "-W", "--keep-going", "--fresh-env", "-q", "-b", "html", "docs", str(out))
+    session.log(f"file://{out}/index.html")
+    session.run("pytest", "tests/test_docs.py", "tests/test_examples.py")
+
+
+@nox.session(python=HERE)
+def bench(session: nox.Session) -> None:
+    """The benchmarks side by side with other servers; not part of the default run. Options go after ``--``."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/run.py", *session.posargs)
