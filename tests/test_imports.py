@@ -92,10 +92,10 @@ def imports_in(module: str, tree: ast.Module) -> list[Import]:
                 target, name = (whole, "") if whole in MODULES else (source, alias.name)
                 found.append(Import(target, name, typing_only, node.lineno))
         elif isinstance(node, ast.If) and is_type_checking(node.test):
-            for child in node.body:
-                visit(child, True)
-            for child in node.orelse:
-                visit(child, typing_only)
+            for statement in node.body:
+                visit(statement, True)
+            for statement in node.orelse:
+                visit(statement, typing_only)
         else:
             for child in ast.iter_child_nodes(node):
                 visit(child, typing_only)
