@@ -1,0 +1,1 @@
+"""Clients that others wrote, run in Node.js against the server under test."""

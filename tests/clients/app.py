@@ -1,0 +1,98 @@
+"""The application that the real Primus server (oracle_primus.cjs) and ours both run, and how ours is served."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from ahtransport import Connection, Reject, Request, Server
+
+
+class EchoApp:
+    """Echoes every message but commands: ``{"do": "end" | "last" | "bounce" | "restart" | "ended" | "broadcast"}``.
+
+    *options* are the server's; they hold across restarts, as does the port.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options: dict[str, Any] = {"transformer": "websockets", "port": 0, **options}
+        self.ended = 0
+        self.undecodable: list[Exception] = []
+        self.restart_wanted = trio.Event()
+        self.server = self.build()
+
+    def build(self) -> Server:
+        """A server with the application's handlers; it is not listening yet."""
+        server = Server(**self.options)
+        server.authorize(_authorize)
+        server.on_message(self.on_message)
+        server.on_close(self.on_close)
+        server.on_error(self.on_error)
+        server.on("greet")(lambda connection, name: f"hello {name}")
+        server.on("add")(lambda connection, a, b: a + b)
+        server.on("note")(_note)
+        server.on("ask me")(_ask_back)
+        return server
+
+    async def on_message(self, connection: Connection, message: Any) -> None:
+        match message:
+            case {"do": "end"}:
+                connection.close()
+            case {"do": "last"}:
+                await connection.send("the last word")
+                connection.close()
+            case {"do": "bounce"}:
+                connection.close(reconnect=True)
+            case {"do": "restart"}:
+                self.restart_wanted.set()
+            case {"do": "ended"}:
+                await connection.send({"ended": self.ended})
+            case {"do": "broadcast", "message": text}:
+                self.server.broadcast(text)
+            case _:
+                await connection.send(message)
+
+    def on_close(self, connection: Connection, code: int, reason: str) -> None:
+        self.ended += 1
+
+    def on_error(self, connection: Connection, error: Exception) -> None:
+        self.undecodable.append(error)
+
+    async def serve_and_restart(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve; on the command, drain, stay away for a moment, and serve again on the same port."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.server.serve)
+            task_status.started()
+            await self.restart_wanted.wait()
+            self.options["port"] = self.server.port
+            self.server.shutdown()
+        await trio.sleep(0.2)
+        self.server = self.build()
+        await self.server.serve()
+
+
+@asynccontextmanager
+async def served(app: EchoApp) -> AsyncIterator[str]:
+    """The application served on 127.0.0.1 for as long as the block runs; yields its address."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.serve_and_restart)
+        yield app.server.url
+        nursery.cancel_scope.cancel()
+
+
+def _authorize(request: Request) -> None:
+    match request.query.get("token"):
+        case "none":
+            raise Reject(401, "a token is required", [("WWW-Authenticate", 'Bearer realm="test"')])
+        case "wrong":
+            raise Reject(403, "this token is not known")
+
+
+async def _note(connection: Connection, note: Any) -> None:
+    connection.emit("noted", note)
+
+
+async def _ask_back(connection: Connection) -> None:
+    answer = await connection.call("question", 6, 7, timeout=5)
+    connection.emit("answered", answer)

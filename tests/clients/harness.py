@@ -1,0 +1,122 @@
+"""Run the Node.js scripts of this directory beside a server, and read the records they print.
+
+A script prints one JSON text a line and ends with status 0; anything it says on standard error is part of the failure.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+Record = dict[str, Any]
+
+HERE = Path(__file__).parent
+NODE = shutil.which("node")
+
+
+def _missing() -> str:
+    """Why the Node.js tests cannot run here; "" when they can."""
+    if NODE is None:
+        return "Node.js is not installed"
+    if not (HERE / "node_modules" / "primus").is_dir():
+        return "the npm packages are not installed: run `npm ci` in tests/clients"
+    return ""
+
+
+# Where the packages are promised (AHTRANSPORT_NODE=1, as the nox session sets) their absence is a failure, not a skip.
+_skip = pytest.mark.skipif(bool(_missing()) and os.environ.get("AHTRANSPORT_NODE") != "1", reason=_missing() or "-")
+node_marks = [pytest.mark.node, _skip]
+
+
+async def _records(stream: trio.abc.ReceiveStream) -> AsyncIterator[Record]:
+    """The JSON lines of a stream. Split at line feeds only: U+2028 is a line break for ``str.splitlines``."""
+    pending = b""
+    async for chunk in stream:
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            record = json.loads(line)
+            assert isinstance(record, dict)
+            yield record
+    assert not pending, f"the script was cut off after {pending!r}"
+
+
+async def run_node(
+    script: str, *args: str, patience: float = 40, on_record: Callable[[Record], Awaitable[None]] | None = None
+) -> list[Record]:
+    """Run a script to its end and give back its records.
+
+    *on_record* is awaited with each record as it comes. *patience* is in seconds.
+
+    Raises:
+        AssertionError: the script failed, with what it said on standard error, or did not end in time.
+    """
+    records: list[Record] = []
+    errors = bytearray()
+
+    async def read_output(stream: trio.abc.ReceiveStream) -> None:
+        async for record in _records(stream):
+            records.append(record)
+            if on_record is not None:
+                await on_record(record)
+
+    async def read_errors(stream: trio.abc.ReceiveStream) -> None:
+        async for chunk in stream:
+            errors.extend(chunk)
+
+    with trio.move_on_after(patience) as scope:
+        async with node_process(script, *args) as process, trio.open_nursery() as nursery:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            nursery.start_soon(read_output, process.stdout)
+            nursery.start_soon(read_errors, process.stderr)
+            await process.wait()
+    said = f"{script} {' '.join(args)}: {errors.decode(errors='replace')}\nrecords: {records}"
+    assert not scope.cancelled_caught, f"not done within {patience} s: {said}"
+    assert process.returncode == 0, f"status {process.returncode}: {said}"
+    return records
+
+
+@asynccontextmanager
+async def node_process(script: str, *args: str) -> AsyncIterator[trio.Process]:
+    """A running script with its three standard streams as pipes; killed on the way out if it still runs."""
+    problem = _missing()
+    assert NODE is not None, problem
+    assert not problem, problem
+    process = await trio.lowlevel.open_process(
+        [NODE, str(HERE / script), *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                assert stream is not None
+                await stream.aclose()
+
+
+@asynccontextmanager
+async def oracle(generation: int, options: Mapping[str, Any]) -> AsyncIterator[str]:
+    """A real Primus server of one generation running the tests' application; yields its address."""
+    async with node_process("oracle_primus.cjs", str(generation), json.dumps(options)) as process:
+        assert process.stdout is not None
+        with trio.fail_after(20):
+            announced = await anext(_records(process.stdout))
+        yield f"http://127.0.0.1:{announced['port']}"
+
+
+drive_primus = functools.partial(run_node, "primus_driver.cjs")
+drive_actionhero = functools.partial(run_node, "actionhero_driver.cjs")
