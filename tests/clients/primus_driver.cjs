@@ -61,7 +61,7 @@ const VALUES = [
 const SCENARIOS = {
   async echo() {
     const client = await open();
-    const values = msgpack ? VALUES.filter((value) => value?.isWellFormed?.() ?? true) : VALUES; // MessagePack is UTF-8
+    const values = msgpack ? VALUES.filter((value) => !/\p{Surrogate}/u.test(value)) : VALUES; // MessagePack is UTF-8
     for (const value of values) record({ sent: value, got: await ask(client, value) });
     let deep = 'bottom';
     for (let i = 0; i < 50; i += 1) deep = i % 2 ? [deep] : { deep };
