@@ -1,0 +1,282 @@
+"""Running an action: limits, middleware, inputs, the function itself, and what its failures are called outside."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+import trio
+
+from ahtransport._actions.inputs import maybe_await, read_inputs
+from ahtransport._errors import ActionError, ConnectionClosed, RoomError
+
+if TYPE_CHECKING:
+    from ahtransport._actions.declare import Action, Actions
+
+__all__ = ["INTERNAL_ERROR", "ActionCall", "ActionMiddleware", "Outcome", "Runner", "Tally", "told"]
+
+logger = logging.getLogger("ahtransport.actions")
+
+INTERNAL_ERROR = "The server experienced an internal error"
+UNKNOWN_ACTION = "unknown action or invalid apiVersion"
+
+Hook: TypeAlias = "Callable[[ActionCall], Awaitable[Mapping[str, Any] | None] | Mapping[str, Any] | None]"
+
+
+def told(error: BaseException) -> tuple[str, int] | None:
+    """Give the text and the status that a client may see of an error; None: nothing of it.
+
+    Only what was raised for the client's eyes is shown: :class:`ActionError`, :class:`RoomError` and whatever carries
+    an integer ``status`` of an HTTP error. Any other exception's text may hold a query, a path or a secret.
+    An exception group of one, as a nursery makes it, counts as that one.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599:
+        reason = getattr(error, "reason", None)
+        return (reason if isinstance(reason, str) and reason else str(error)) or INTERNAL_ERROR, status
+    if isinstance(error, RoomError):
+        return str(error), 400
+    return None
+
+
+class Tally:
+    """What is counted of one connection's actions.
+
+    Attributes:
+        total: how many were asked for, the refused ones included.
+        pending: how many run now.
+        tasks: how many tasks run or still send their reply.
+    """
+
+    __slots__ = ("pending", "tasks", "total")
+
+    def __init__(self) -> None:
+        self.total = self.pending = self.tasks = 0
+
+
+class ActionCall:
+    """One request to run an action, as middleware sees it.
+
+    Attributes:
+        connection: who asks; ``connection.type`` is "websocket", "web" or "local".
+        action: what is asked for: ``action.name``, ``action.version`` …
+        params: the request's parameters as they came; middleware may change them before they are read.
+        inputs: the values that the action gets, once they are read.
+        response: the outputs, to which ``before`` and ``after`` may add or in which they may change something.
+        process: set it to False in ``before`` and the action is skipped: ``response`` is the answer then.
+    """
+
+    __slots__ = ("action", "connection", "inputs", "params", "process", "response")
+
+    def __init__(self, connection: Any, action: Action, params: dict[str, Any]) -> None:
+        self.connection = connection
+        self.action = action
+        self.params = params
+        self.inputs: dict[str, Any] = {}
+        self.response: dict[str, Any] = {}
+        self.process = True
+
+
+@dataclass(frozen=True, slots=True)
+class ActionMiddleware:
+    """Something around actions; ``before`` and ``after`` get the :class:`ActionCall`, may be async, may refuse by
+    raising an :class:`ActionError`, and a mapping that they return is merged into the response."""
+
+    name: str
+    before: Hook | None
+    after: Hook | None
+    priority: int
+    everywhere: bool
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an action ended.
+
+    Attributes:
+        outputs: what it answers.
+        error: the text for the client; None when there is none.
+        status: as HTTP status.
+        cause: what was raised.
+    """
+
+    outputs: dict[str, Any]
+    error: str | None = None
+    status: int = 200
+    cause: BaseException | None = None
+
+    def reply(self) -> dict[str, Any]:
+        """Give the answer's own keys: the outputs and the error."""
+        reply = dict(self.outputs)
+        if self.error is not None:
+            reply["error"] = self.error
+        return reply
+
+
+class Runner:
+    """Runs the actions of a server for whoever asks.
+
+    Args:
+        actions: the actions.
+        limit: how many may run at once on one connection.
+        timeout: seconds one may take unless it says otherwise; 0: any.
+        draining: tells whether the server is shutting down.
+    """
+
+    def __init__(self, actions: Actions, *, limit: int, timeout: float, draining: Callable[[], bool]) -> None:
+        self.actions = actions
+        self.limit = limit
+        self.timeout = timeout
+        self._draining = draining
+        self._middleware: dict[str, ActionMiddleware] = {}
+        self._chains: dict[Action, tuple[ActionMiddleware, ...]] = {}
+
+    # Middleware
+
+    def use(
+        self,
+        name: str,
+        *,
+        before: Hook | None = None,
+        after: Hook | None = None,
+        priority: int = 100,
+        everywhere: bool = True,
+    ) -> None:
+        """Add a middleware.
+
+        Args:
+            name: under which actions ask for it, and under which it is removed.
+            before: called before the parameters are read.
+            after: called when the action has succeeded.
+            priority: lower ones come first, before and after alike.
+            everywhere: False: only around the actions that ask for it by name.
+
+        Raises:
+            ValueError: there is one of this name.
+        """
+        if name in self._middleware:
+            raise ValueError(f"there is an action middleware {name!r} already")
+        self._middleware[name] = ActionMiddleware(name, before, after, priority, everywhere)
+        self._chains.clear()
+
+    def remove(self, name: str) -> bool:
+        """Remove a middleware; False when there was none."""
+        self._chains.clear()
+        return self._middleware.pop(name, None) is not None
+
+    @property
+    def names(self) -> list[str]:
+        """The middleware's names in order of priority."""
+        return [one.name for one in sorted(self._middleware.values(), key=lambda one: one.priority)]
+
+    def check(self, actions: Iterable[Action] | None = None) -> None:
+        """Make sure that every middleware that an action asks for exists.
+
+        Raises:
+            LookupError: one does not.
+        """
+        for action in self.actions if actions is None else actions:
+            self._chain(action)
+
+    def _chain(self, action: Action) -> tuple[ActionMiddleware, ...]:
+        chain = self._chains.get(action)
+        if chain is None:
+            for name in action.middleware:
+                if name not in self._middleware:
+                    raise LookupError(f"action {action.name!r} asks for the middleware {name!r}, which does not exist")
+            found = [one for one in self._middleware.values() if one.everywhere or one.name in action.middleware]
+            chain = self._chains[action] = tuple(sorted(found, key=lambda one: one.priority))
+        return chain
+
+    # Running
+
+    def accept(self, connection: Any, tally: Tally, params: Mapping[str, Any]) -> ActionCall | Outcome:
+        """Count a request and say what is to be run, or at once how it ended.
+
+        Whoever gets an :class:`ActionCall` has to :meth:`run` it, which counts it down again.
+        """
+        tally.total += 1
+        action = self.actions.find(params.get("action"), params.get("apiVersion"))
+        if self._draining():
+            return _refused("the server is shutting down", 503)
+        if tally.pending >= self.limit:
+            return _refused("you have too many pending requests", 429)
+        if action is None:
+            return _refused(UNKNOWN_ACTION, 404)
+        if connection.type in action.blocked_connection_types:
+            return _refused(f"this action does not support the {connection.type} connection type", 400)
+        tally.pending += 1
+        return ActionCall(connection, action, dict(params))
+
+    def waits(self, call: ActionCall) -> bool:
+        """Tell whether running it may have to wait for something."""
+        if call.action.is_async or self._chain(call.action):
+            return True
+        return any(
+            inspect.iscoroutinefunction(function)
+            for one in call.action.inputs.values()
+            for function in (*one.param.formatters, *one.param.validators)
+        )
+
+    async def run(self, call: ActionCall, tally: Tally, *, log: bool = True) -> Outcome:
+        """Run an accepted call and count it down. Nothing but a cancellation is raised; what must not be shown to a
+        client is logged, unless the caller sees to it."""
+        try:
+            return await self._run(call)
+        # SystemExit too: an action must not end the server by calling something that calls exit().
+        except (Exception, SystemExit) as error:
+            shown = told(error)
+            if shown is None:
+                # (An action that notices that its client is gone has not failed.)
+                if log and not isinstance(error, ConnectionClosed):
+                    logger.exception("action %s failed", call.action.name)
+                return Outcome({}, INTERNAL_ERROR, 500, error)
+            return Outcome(call.response, *shown, error)
+        finally:
+            tally.pending -= 1
+
+    async def _run(self, call: ActionCall) -> Outcome:
+        timeout = self.timeout if call.action.timeout is None else call.action.timeout
+        if not timeout:
+            await self._steps(call)
+            return Outcome(call.response)
+        with trio.move_on_after(timeout) as scope:
+            await self._steps(call)
+            return Outcome(call.response)
+        if scope.cancelled_caught:
+            logger.warning("action %s took more than %g seconds", call.action.name, timeout)
+        return _refused("this action took too long", 504)
+
+    async def _steps(self, call: ActionCall) -> None:
+        chain = self._chain(call.action)
+        for one in chain:
+            if one.before is not None:
+                _merge(call, await maybe_await(one.before(call)), one.name)
+        call.inputs = await read_inputs(call.action.inputs, call.params)
+        if call.process:
+            # The names in ``inputs`` are those of the signature, so nothing that a client made up is a keyword here.
+            args = (call.connection,) if call.action.takes_connection else ()
+            _merge(call, await maybe_await(call.action.function(*args, **call.inputs)), call.action.name)
+        for one in chain:
+            if one.after is not None:
+                _merge(call, await maybe_await(one.after(call)), one.name)
+
+
+def _refused(text: str, status: int) -> Outcome:
+    return Outcome({}, text, status, ActionError(text, status))
+
+
+def _merge(call: ActionCall, outputs: Any, source: str) -> None:
+    if outputs is None:
+        return
+    if not isinstance(outputs, Mapping):
+        built = msgspec.to_builtins(outputs)  # a Struct, a dataclass
+        if not isinstance(built, dict):
+            raise TypeError(f"{source} returned a {type(outputs).__name__}; it has to return its outputs as a mapping")
+        outputs = built
+    call.response.update(outputs)
