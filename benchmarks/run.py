@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The project's benchmark in one command: ``python -m nox -s bench``, or ``python benchmarks/run.py`` with ahtransport
+installed.
+
+Builds the load generator, installs the peers with npm from their lock file, measures ahtransport against npm Primus in
+turns, and prints the ratios. A peer that can't be had is named, and the rest is measured without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from side_by_side import SCENARIOS, Contestant, build, compare, pinned, show
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
+DEFAULT = ["ws-echo-1", "ws-echo-8", "ws-fanout", "ws-idle"]
+
+
+def node_peers() -> str:
+    """Install the npm peers unless they are there; give what is in the way, or nothing."""
+    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
+    if missing:
+        return f"{' and '.join(missing)} not found; install Node.js 18 or newer from https://nodejs.org/"
+    lock, installed = PEERS / "package-lock.json", PEERS / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=PEERS)
+        if done.returncode:
+            return f"npm ci in {PEERS} failed"
+    return ""
+
+
+def contestants(wanted: list[str], family: str) -> tuple[list[Contestant], dict[str, str]]:
+    """Give the servers that can be measured, and the reason for each one that can't."""
+    python = sys.executable
+    transformer = {"ws": "websockets", "eio": "engine.io", "sio": "socket.io"}[family]
+    ours = {
+        "ahtransport": f"{python} app.py {{port}} inline {transformer}",
+        "ahtransport-task": f"{python} app.py {{port}} task {transformer}",
+    }
+    node = {
+        "primus": f"node peers/primus_server.js {{port}} {transformer}",
+        "ws": "node peers/ws_server.js {port}",
+        "socket.io": "node peers/socketio_server.js {port}",
+    }
+    chosen, absent = [], {}
+    node_trouble = node_peers() if any(name in node for name in wanted) else ""
+    for name in wanted:
+        if name in ours:
+            chosen.append(Contestant(name, ours[name]))
+        elif name in node and node_trouble:
+            absent[name] = node_trouble
+        elif name in node:
+            chosen.append(Contestant(name, node[name]))
+        elif name == "websockets":
+            chosen.append(Contestant(name, f"{python} peers/websockets_server.py {{port}}"))
+        else:
+            chosen.append(Contestant(name, f"{build('floor')} {{port}}"))
+    return chosen, absent
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenarios", nargs="*", default=DEFAULT, help=f"default: {' '.join(DEFAULT)}")
+    parser.add_argument(
+        "--servers",
+        nargs="+",
+        choices=["ahtransport", "ahtransport-task", "primus", "ws", "socket.io", "websockets", "floor"],
+        default=["ahtransport", "ahtransport-task", "primus"],
+        help="the first is the one that the others are compared with",
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--secs", type=float, default=3, help="how long each measurement takes")
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
+    options = parser.parse_args()
+    if unknown := [name for name in options.scenarios if name not in SCENARIOS]:
+        parser.error(f"unknown: {' '.join(unknown)}; there are {' '.join(SCENARIOS)}")
+
+    print(f"Python {platform.python_version()}, {platform.machine()}, {time.strftime('%Y-%m-%d')}")
+    if not pinned(0) or not pinned(1):
+        print("warning: no two CPUs to pin server and generator to; the figures mean little")
+    everything = []
+    for name in options.scenarios:
+        chosen, absent = contestants(options.servers, name.partition("-")[0])
+        for peer, reason in absent.items():
+            print(f"not measured: {peer}: {reason}")
+        if not chosen:
+            raise SystemExit("nothing left to measure")
+        table = compare(chosen, name, options.rounds, options.secs)
+        show(table, options.rounds)
+        everything += table
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"python": platform.python_version(), "rows": everything}, indent=1) + "\n")
+    print(f"\nwritten to {options.json}")
+    if lost := sum(row["lost"] for row in everything):
+        raise SystemExit(f"{lost} connections were lost")
+
+
+if __name__ == "__main__":
+    main()
