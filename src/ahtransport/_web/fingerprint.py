@@ -134,8 +134,9 @@ def may_link_session(
     """Tell whether a handshake may have the session of the fingerprint that it brought.
 
     It may when the fingerprint is from the cookie (or from the query, if ``link_session`` is "query"), and the page
-    that opened the connection is this server's own or its origin is listed in ``origins`` by name; ``"*"`` lets it
-    connect, but is no such listing, and neither is ``"null"``, which any sandboxed page may be. A request without an Origin header is nobody's page: browsers always send one.
+    that opened the connection is this server's own or its origin is listed in ``origins`` by name. (``"*"`` lets it
+    connect, but is no such listing, and neither is ``"null"``, which any sandboxed page may be.) A request without an
+    Origin header is nobody's page: browsers always send one.
 
     Args:
         request: the handshake.
