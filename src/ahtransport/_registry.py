@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from ahtransport._errors import ConfigError, UnknownTransformer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ahtransport.abc import Parser, Transformer
 
 __all__ = [
@@ -107,8 +108,9 @@ def load_parser(choice: Any) -> Parser:
         entry = _find(PARSERS, choice, {})
         if entry is None:
             names = _names(PARSERS)
-            near = difflib.get_close_matches(choice.lower(), {name.lower(): name for name in names}, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            folded = {_fold(name): name for name in names}
+            near = difflib.get_close_matches(_fold(choice), folded, 1)
+            hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
             raise ConfigError(f"unknown parser {choice!r}; installed are: {', '.join(names) or 'none'}{hint}")
         try:
             found, where = entry.load(), f"{entry.name} ({entry.value})"

@@ -33,7 +33,7 @@ def to_toml(value: Any) -> str:
 
 
 def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+    return name if _BARE_KEY.fullmatch(name) else to_toml(name)
 
 
 def _sections() -> Iterable[tuple[str, str, list[Option]]]:
