@@ -160,7 +160,7 @@ class Cors:
             f"  Origin: {_shown(request.headers['origin'])}",
             f"  Method: {_shown(request.method)}",
         )
-        return Reject(403, "\n".join(lines), [("Content-Type", "text/plain; charset=utf-8")])
+        return Reject(403, "\n".join(lines))
 
 
 def cors_warning(origins: Iterable[str] | str, credentials: bool) -> str | None:
