@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from http.cookies import _unquote as _unquote_cookie  # type: ignore[attr-defined]
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+
+from ahtransport._errors import Reject
 
 __all__ = ["Headers", "Request", "Response"]
 
@@ -110,10 +111,18 @@ class Request:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The query's parameters, percent-decoded; of a repeated name the first value counts."""
+        """The query's parameters, percent-decoded; of a repeated name the first value counts.
+
+        Raises:
+            Reject: 400, there are more than 1,000.
+        """
         if self._query is None:
+            try:
+                pairs = parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=1000)
+            except ValueError as error:
+                raise Reject(400, "there are too many query parameters") from error
             self._query = {}
-            for name, value in parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=1000):
+            for name, value in pairs:
                 self._query.setdefault(name, value)
         return self._query
 
@@ -125,7 +134,7 @@ class Request:
             for pair in ";".join(self.headers.get_all("cookie")).split(";"):
                 name, sign, value = pair.partition("=")
                 if sign:
-                    self._cookies.setdefault(name.strip(), unquote(_unquote_cookie(value.strip())))
+                    self._cookies.setdefault(name.strip(), unquote(value.strip().removeprefix('"').removesuffix('"')))
         return self._cookies
 
     async def read(self, limit: int) -> bytes:

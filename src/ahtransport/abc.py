@@ -9,14 +9,16 @@ tasks of its own, and an idle connection needs none either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from ahtransport._errors import ProtocolError, Reject
 from ahtransport._http import Headers, Request, Response
 from ahtransport._payload import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "Ack",
@@ -94,12 +96,27 @@ class Parser(Protocol):
         ...
 
 
-class WebSocket(Protocol):
-    """An upgraded socket, made by a host. Nothing here waits; all of it may be called from any task of the loop."""
+class Link(Protocol):
+    """Where a connection writes *now*: a WebSocket or a poll buffer; swapped on an upgrade.
+
+    Nothing here waits; all of it may be called from any task of the loop.
+
+    Attributes:
+        wire: which encoding of a payload it takes ("text", "base64" …); payloads are shared per wire.
+        transport: "websocket" or "polling".
+    """
+
+    wire: str
+    transport: str
 
     @property
     def buffered(self) -> int:
         """Bytes that wait for the peer to read."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait for the peer to read."""
         ...
 
     def write(self, payload: Payload) -> bool:
@@ -111,6 +128,10 @@ class WebSocket(Protocol):
         1006 cuts the connection without a close frame."""
         ...
 
+    def overflow(self, code: int, reason: str) -> None:
+        """Close, and forget what waits: the peer does not read it anyway."""
+        ...
+
     def pause(self) -> None:
         """Stop reading: the peer feels it through TCP."""
         ...
@@ -120,16 +141,8 @@ class WebSocket(Protocol):
         ...
 
 
-class Link(WebSocket, Protocol):
-    """Where a connection writes *now*: a WebSocket or a poll buffer; swapped on an upgrade.
-
-    Attributes:
-        wire: which encoding of a payload it takes ("text", "base64" …); payloads are shared per wire.
-        transport: "websocket" or "polling".
-    """
-
-    wire: str
-    transport: str
+class WebSocket(Link, Protocol):
+    """An upgraded socket, made by a host. As a link its wire is "text" and its transport "websocket"."""
 
 
 class Receiver(Protocol):
@@ -152,36 +165,21 @@ class Receiver(Protocol):
         ...
 
 
-class Peer(Protocol):
-    """The core's end of one connection: what a transformer pushes decoded packets into.
+class Peer(Receiver, Protocol):
+    """The core's end of one connection. As a receiver it takes messages in Primus' format; a transformer that decodes
+    for itself pushes packets.
 
     (Every ``ahtransport.Connection`` is one.)
     """
 
     id: str
 
-    def receive(self, data: str | bytes) -> None:
-        """Take one message in Primus' format, not decoded yet."""
-        ...
-
     def deliver(self, packet: Message | Event | Ack) -> None:
         """Take one packet that the transformer decoded itself."""
         ...
 
-    def alive(self, now: float) -> None:
-        """As :meth:`Receiver.alive`."""
-        ...
-
-    def writable(self) -> None:
-        """As :meth:`Receiver.writable`."""
-        ...
-
     def relink(self, link: Link) -> None:
         """Write to this link from now on."""
-        ...
-
-    def lost(self, code: int, reason: str) -> None:
-        """End the connection: its link is gone. Only the first call counts."""
         ...
 
 
@@ -267,7 +265,8 @@ class Transformer(Protocol):
 
     Attributes:
         name: under which the registry and ``connection.transformer`` know it.
-        default_pathname: where it is mounted unless the configuration says so; None: ``servers.websocket.server.pathname``.
+        default_pathname: where it is mounted unless the configuration says so; None: where
+            ``servers.websocket.server.pathname`` says by default.
     """
 
     name: ClassVar[str]

@@ -1,0 +1,61 @@
+"""The crash barrier around everything that a peer or a handler can make fail.
+
+In trio an exception that nobody catches ends the whole server. So each connection and each request runs behind one of
+these; only cancellation and Ctrl+C pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["contained"]
+
+_log = logging.getLogger("ahtransport")
+
+
+class contained:
+    """Catch what goes wrong inside, log it once with its traceback, and go on after the block.
+
+    Exception groups are taken apart: what is a failure stays here, what is a cancellation goes on.
+
+    Attributes:
+        caught: the failure, after the block; None when there was none.
+    """
+
+    __slots__ = ("caught", "what")
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.caught: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is None:
+            return False
+        passing: tuple[type[BaseException], ...] = (KeyboardInterrupt, GeneratorExit)
+        if trio.current_effective_deadline() == -math.inf:
+            passing += (trio.Cancelled,)  # a real one; one that was kept and raised later would end the server
+        if isinstance(error, BaseExceptionGroup):
+            rest, failure = error.split(passing)
+            if failure is not None:
+                self._catch(failure)
+            if rest is not None:
+                raise rest
+            return True
+        if isinstance(error, passing):
+            return False
+        self._catch(error)
+        return True
+
+    def _catch(self, error: BaseException) -> None:
+        self.caught = error
+        _log.error("%s failed", self.what, exc_info=error)

@@ -1,0 +1,142 @@
+"""One task for every deadline of the server: heartbeats, time-outs, handshakes.
+
+Most deadlines move with every message, so a timer is never moved: when it fires, its callback looks at what happened
+meanwhile and asks for another one. That keeps the hot path to one attribute assignment.
+"""
+
+from __future__ import annotations
+
+import logging
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ahtransport._connection import Connection
+
+__all__ = ["Deadlines", "Watch"]
+
+_log = logging.getLogger("ahtransport")
+
+
+class _Timer:
+    """One deadline; compares by time, then by age."""
+
+    __slots__ = ("callback", "number", "owner", "when")
+
+    def __init__(self, owner: Deadlines, when: float, number: int, callback: Callable[[], None]) -> None:
+        self.owner = owner
+        self.when = when
+        self.number = number
+        self.callback: Callable[[], None] | None = callback
+
+    def __lt__(self, other: _Timer) -> bool:
+        return (self.when, self.number) < (other.when, other.number)
+
+    def cancel(self) -> None:
+        """Make it not happen."""
+        if self.callback is not None:
+            self.callback = None
+            self.owner._cancelled()
+
+
+class Deadlines:
+    """A heap of timers served by :meth:`run`."""
+
+    def __init__(self) -> None:
+        self._heap: list[_Timer] = []
+        self._number = 0
+        self._dead = 0
+        self._sleeper = trio.CancelScope()
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._dead
+
+    def at(self, when: float, callback: Callable[[], None]) -> _Timer:
+        """Call ``callback`` once trio's clock reaches ``when`` (seconds); it must not wait."""
+        self._number += 1
+        timer = _Timer(self, when, self._number, callback)
+        heappush(self._heap, timer)
+        if self._heap[0] is timer:
+            self._sleeper.cancel()
+        return timer
+
+    def _cancelled(self) -> None:
+        # Cancelled timers stay in the heap until they come up; many of them are swept out together.
+        self._dead += 1
+        if self._dead > 64 and self._dead * 2 > len(self._heap):
+            self._heap = [timer for timer in self._heap if timer.callback is not None]
+            heapify(self._heap)
+            self._dead = 0
+
+    async def run(self) -> None:
+        """Serve the deadlines for ever."""
+        while True:
+            now = trio.current_time()
+            while self._heap and self._heap[0].when <= now:
+                timer = heappop(self._heap)
+                callback, timer.callback = timer.callback, None
+                if callback is None:
+                    self._dead -= 1
+                    continue
+                try:
+                    callback()
+                except Exception:
+                    _log.exception("a deadline's callback failed")
+            with trio.CancelScope() as self._sleeper:
+                if self._heap:
+                    await trio.sleep_until(self._heap[0].when)
+                else:
+                    await trio.sleep_forever()
+
+
+class Watch:
+    """Primus' heartbeat and time-out for one connection.
+
+    Clients from Primus 7 on hang up when no ``primus::ping::`` comes, whatever else does; so they are pinged every
+    ``ping_interval`` seconds. Clients up to Primus 6 ping by themselves and don't know the server's pings; whoever has
+    pinged is never pinged. Any traffic proves life: after ``timeout`` seconds without any a client counts as gone.
+    """
+
+    __slots__ = ("_connection", "_deadlines", "_ping_at", "_ping_interval", "_timeout", "_timer")
+
+    def __init__(self, connection: Connection, deadlines: Deadlines, ping_interval: float, timeout: float) -> None:
+        self._connection = connection
+        self._deadlines = deadlines
+        self._ping_interval = ping_interval or inf
+        self._timeout = timeout or inf
+        now = trio.current_time()
+        self._ping_at = now + self._ping_interval
+        self._timer: _Timer | None = None
+        self._again(now)
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _again(self, now: float) -> None:
+        silent_at = self._connection.last_seen + self._timeout
+        if silent_at <= now:  # silence of our own making: reading is paused
+            silent_at = now + self._timeout
+        when = min(silent_at, self._ping_at)
+        self._timer = self._deadlines.at(when, self._look) if when < inf else None
+
+    def _look(self) -> None:
+        connection = self._connection
+        now = trio.current_time()
+        if now - connection.last_seen >= self._timeout and not connection.is_paused:
+            connection.expire()
+            return
+        if now >= self._ping_at:
+            if connection.pings_itself:
+                self._ping_at = inf
+            else:
+                self._ping_at = now + self._ping_interval
+                connection.ping()
+        self._again(now)

@@ -1,0 +1,138 @@
+"""One transformer at its pathname: what Primus does around it, and the core that it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from ahtransport._connection import Connection
+from ahtransport._errors import ConfigError
+from ahtransport._http import Response
+from ahtransport._web.fingerprint import fingerprint_of, may_link_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ahtransport._application import Application
+    from ahtransport._config import Config
+    from ahtransport._http import Request
+    from ahtransport._web.cors import Cors
+    from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
+
+__all__ = ["Mount", "session_key"]
+
+#: Whose protocol the spec speaks of: the newest generation of clients that is tested.
+_PRIMUS: Final = "8.0.9"
+_NO_CACHE: Final = [
+    ("Cache-Control", "no-store, no-cache, must-revalidate, max-age=0"),
+    ("Pragma", "no-cache"),
+]
+
+
+def session_key(fingerprint: str) -> str:
+    """Give the key of a browser's session; no id that a server makes for itself can be taken for one."""
+    return f"fingerprint:{fingerprint}"
+
+
+class Mount:
+    """A transformer at its pathname; it is the ``ahtransport.abc.Core`` of that transformer, too."""
+
+    def __init__(self, application: Application, config: Config, kind: type[Transformer], cors: Cors) -> None:
+        """Make the transformer.
+
+        Raises:
+            ConfigError: it does not like its options.
+        """
+        self._application = application
+        self._config = config
+        self._cors = cors
+        self.options = config.servers.websocket.server
+        self.codec = application.codec
+        default = config.origin("servers.websocket.server.pathname") == "default"
+        self.pathname: str = (kind.default_pathname if default else None) or self.options.pathname
+        parser = self.options.parser
+        self.spec: Mapping[str, Any] = {
+            "pingInterval": int(self.options.ping_interval * 1000),
+            "pathname": self.pathname,
+            "version": _PRIMUS,
+            "transformer": kind.name,
+            "parser": parser.lower() if isinstance(parser, str) else "custom",
+        }
+        try:
+            self.transformer: Transformer = kind(self, self.options.transport)  # type: ignore[call-arg]
+        except ValueError as error:
+            raise ConfigError(f"servers.websocket.server.transport: {error}") from error
+
+    def takes(self, path: str) -> bool:
+        """Tell whether a path is this transformer's; as in Primus, every path that begins with the pathname is."""
+        return path.startswith(self.pathname)
+
+    # -- as the front of the transformer
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer a plain request: a preflight, the spec, or what the transformer says.
+
+        Raises:
+            Reject: the origin or the method is not allowed, or as the transformer refuses.
+        """
+        answer = self._cors.handle(request)
+        if answer is not None:
+            return answer
+        if request.path == f"{self.pathname}/spec":
+            return Response.json(200, self.spec)
+        request.response_headers += _NO_CACHE
+        return await self.transformer.handle_request(request)
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Hand an upgrade on.
+
+        Raises:
+            Reject: 403 for an origin that is not allowed, or as the transformer refuses.
+        """
+        self._cors.check_origin(request)
+        return await self.transformer.handle_upgrade(request, socket)
+
+    # -- as its core
+
+    def now(self) -> float:
+        """Give the time of trio's clock, seconds."""
+        return trio.current_time()
+
+    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` at a time of trio's clock."""
+        return self._application.deadlines.at(when, callback)
+
+    async def authorize(self, request: Request) -> None:
+        """Ask the application.
+
+        Raises:
+            Reject: it refuses.
+        """
+        await self._application.authorize(request)
+
+    def connect(
+        self,
+        request: Request,
+        link: Link,
+        transformer: Transformer,
+        *,
+        wire_id: str | None = None,
+        primus_heartbeat: bool = True,
+    ) -> Connection:
+        """Open a connection; see ``ahtransport.abc.Core``."""
+        fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
+        linked = may_link_session(request, source, self.options.origins, self.options.link_session)
+        if source == "cookie" and not linked:
+            fingerprint = None  # a foreign page made the browser send the cookie: it proves nothing
+        connection = Connection(
+            self._application,
+            request,
+            link,
+            transformer,
+            fingerprint=fingerprint,
+            session_key=session_key(fingerprint) if linked and fingerprint else None,
+            wire_id=wire_id,
+        )
+        self._application.add(connection, primus_heartbeat=primus_heartbeat)
+        return connection

@@ -1,0 +1,110 @@
+"""The body of one request, read only as far as somebody asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ahtransport._errors import Reject
+from ahtransport._net.chunked import ChunkedDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Body"]
+
+_AHEAD = 65536  # bytes taken from the network before anybody has asked for the body
+
+
+class Body:
+    """Collects a body while it arrives.
+
+    Attributes:
+        complete: whether all of it has arrived.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_channel_pause",
+        "_channel_resume",
+        "_chunks",
+        "_decoder",
+        "_left",
+        "_limit",
+        "_size",
+        "_timeout",
+        "_wake",
+        "complete",
+        "on_first_read",
+    )
+
+    def __init__(
+        self, length: int | None, timeout: float, pause: Callable[[], None], resume: Callable[[], None]
+    ) -> None:
+        self._decoder = ChunkedDecoder() if length is None else None
+        self._left = length or 0
+        self._limit = _AHEAD
+        self._size = 0
+        self._timeout = timeout
+        self._chunks: list[bytes] = []
+        self._wake: trio.Event | None = None
+        self._broken: Reject | None = None
+        self._channel_pause = pause
+        self._channel_resume = resume
+        self.complete = length == 0
+        self.on_first_read: Callable[[], None] | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes from the network; give back those that belong to the next request."""
+        rest = b""
+        if self._decoder is not None:
+            try:
+                piece = self._decoder.feed(data)
+            except Reject as error:
+                self._broken = error
+                self.complete = False
+                self._notify()
+                return b""
+            if self._decoder.finished:
+                self.complete = True
+                rest = self._decoder.rest()
+        else:
+            piece, rest = data[: self._left], data[self._left :]
+            self._left -= len(piece)
+            self.complete = self._left == 0
+        if piece:
+            self._size += len(piece)
+            self._chunks.append(piece)
+        if self._size > self._limit and not self.complete:
+            self._channel_pause()
+        self._notify()
+        return rest
+
+    def _notify(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
+    async def read(self, limit: int) -> bytes:
+        """Read all of it; see :meth:`ahtransport.Request.read`."""
+        if self.on_first_read is not None:
+            ask, self.on_first_read = self.on_first_read, None
+            ask()
+        self._limit = limit
+        try:
+            while True:
+                if self._broken is not None:
+                    raise self._broken
+                if self._size + self._left > limit:
+                    raise Reject(413, f"the body is larger than {limit} bytes")
+                if self.complete:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    return b"".join(self._chunks)
+                self._wake = trio.Event()
+                self._channel_resume()
+                with trio.move_on_after(self._timeout) as patience:
+                    await self._wake.wait()
+                if patience.cancelled_caught:
+                    raise Reject(408, "the body comes too slowly")
+        finally:
+            self._wake = None

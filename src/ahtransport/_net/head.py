@@ -1,0 +1,163 @@
+"""The head of an HTTP/1.1 request: checked strictly, then parsed by httptools.
+
+Everything that lets two programs disagree about where a request ends is refused here (RFC 9112 sections 2.2, 5.1, 6.3):
+bare line feeds, folded lines, blanks before a colon, two lengths, a length beside chunks, more than one Host.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import httptools
+
+from ahtransport._errors import Reject
+from ahtransport._http import Headers
+
+__all__ = ["Head", "Limits", "check_size", "parse_head"]
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.[01]")
+_FIELD_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+
+
+class Limits:
+    """How large the head of a request may be; sizes in bytes.
+
+    Attributes:
+        request_line: of the first line; a longer one is answered with 414.
+        line: of one header field.
+        total: of all header fields together.
+        fields: how many header fields; more of any of these three is answered with 431 (RFC 6585 section 5).
+    """
+
+    __slots__ = ("fields", "line", "request_line", "total")
+
+    def __init__(self, request_line: int = 8192, line: int = 8192, total: int = 16384, fields: int = 100) -> None:
+        self.request_line = request_line
+        self.line = line
+        self.total = total
+        self.fields = fields
+
+
+class Head:
+    """A parsed head.
+
+    Attributes:
+        method: such as ``"GET"``.
+        target: in origin form: it starts with ``/`` (or is ``*``).
+        headers: the fields, decoded as latin-1 (RFC 9110 section 5.5).
+        keep_alive: whether the connection may serve another request.
+        length: bytes of the body; None when it is chunked.
+        http11: false for HTTP/1.0.
+        websocket: whether it asks for an upgrade to WebSocket.
+    """
+
+    __slots__ = ("headers", "http11", "keep_alive", "length", "method", "target", "websocket")
+
+    def __init__(self, method: str, target: str, fields: list[tuple[str, str]], version: str, keep_alive: bool) -> None:
+        self.method = method
+        self.target = target
+        self.headers = Headers(fields)
+        self.http11 = version == "1.1"
+        self.keep_alive = keep_alive
+        self.length: int | None = _body_length(self.headers, self.http11)
+        connection = {word.strip().lower() for word in self.headers.get("connection", "").split(",")}
+        upgrade = {word.strip().lower() for word in self.headers.get("upgrade", "").split(",")}
+        self.websocket = "upgrade" in connection and "websocket" in upgrade
+
+
+def check_size(data: bytes | bytearray, limits: Limits, end: int) -> None:
+    """Check as much of a head as has arrived: ``data[:end]``, complete or not.
+
+    Raises:
+        Reject: 414 or 431.
+    """
+    first = data.find(b"\r\n", 0, end)
+    if (end if first < 0 else first) > limits.request_line:
+        raise Reject(414, "the request line is too long")
+    if first < 0:
+        return
+    if end - first > limits.total:
+        raise Reject(431, "the header fields are too large")
+    if data.count(b"\r\n", 0, end) > limits.fields + 2:
+        raise Reject(431, "there are too many header fields")
+    start = first + 2
+    while start < end:
+        stop = data.find(b"\r\n", start, end)
+        if (end if stop < 0 else stop) - start > limits.line:
+            raise Reject(431, "a header field is too long")
+        if stop < 0:
+            return
+        start = stop + 2
+
+
+class _Fields:
+    """Collects what httptools reports."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.fields: list[tuple[str, str]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
+
+
+def parse_head(data: bytes, limits: Limits) -> Head:
+    """Parse a head that ends with an empty line.
+
+    Raises:
+        Reject: 400 for what is malformed, 431 for too many fields, 501 for an unknown method, 505 for a version other
+            than 1.0 and 1.1.
+    """
+    lines = data[:-4].split(b"\r\n")
+    if not _REQUEST_LINE.fullmatch(lines[0]):
+        if re.fullmatch(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9.]+", lines[0]):
+            raise Reject(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise Reject(400, "the request line is malformed")
+    if len(lines) - 1 > limits.fields:
+        raise Reject(431, "there are too many header fields")
+    for line in lines[1:]:
+        if not _FIELD_LINE.fullmatch(line):
+            raise Reject(400, "a header field is malformed")
+    method = lines[0].split(b" ", 1)[0].decode("ascii")
+    if method not in _METHODS:
+        raise Reject(501, "this method is not supported")
+    seen = _Fields()
+    parser = httptools.HttpRequestParser(seen)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # an upgrade is our own affair: all that was fed is the head
+    except (httptools.HttpParserError, ValueError) as error:
+        raise Reject(400, "the request is malformed") from error
+    target = seen.target.decode("ascii")
+    if target.startswith(("http://", "https://")):  # absolute form, RFC 9112 section 3.2.2
+        target = "/" + target.split("://", 1)[1].partition("/")[2]
+    if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
+        raise Reject(400, "the request target is malformed")
+    head = Head(method, target, seen.fields, parser.get_http_version(), parser.should_keep_alive())
+    hosts = head.headers.get_all("host")
+    if len(hosts) > 1 or (head.http11 and not hosts) or (hosts and not _HOST.fullmatch(hosts[0])):
+        raise Reject(400, "there must be one Host header with a host in it")
+    return head
+
+
+def _body_length(headers: Headers, http11: bool) -> int | None:
+    codings = headers.get_all("transfer-encoding")
+    lengths = headers.get_all("content-length")
+    if codings:
+        if lengths or not http11 or [coding.lower() for coding in codings] != ["chunked"]:
+            raise Reject(400, "Transfer-Encoding must be chunked, alone and without Content-Length")
+        return None
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
+        raise Reject(400, "Content-Length must be one number")
+    return int(lengths[0])

@@ -1,0 +1,187 @@
+"""The embedded host: listens, accepts, and gives each connection a channel and a task.
+
+Everything of it lives in one nursery inside :meth:`Host.serve`: the channels' reading tasks, their flushes, the
+requests in flight. When that nursery ends, nothing is left.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from ahtransport._net.channel import Channel, SocketChannel, StreamChannel
+from ahtransport._net.head import Limits
+from ahtransport._net.http1 import HttpWire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ahtransport._heartbeat import Deadlines
+    from ahtransport._http import Request, Response
+    from ahtransport.abc import Receiver, WebSocket
+
+__all__ = ["Application", "Host"]
+
+_log = logging.getLogger("ahtransport")
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
+
+
+class Application(Protocol):
+    """Whom a host calls."""
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer a request."""
+        ...
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Take a WebSocket."""
+        ...
+
+
+class Host:
+    """The embedded host.
+
+    Attributes:
+        addresses: what is listened on, as (host, port) pairs; filled when listening begins.
+        drained: set when every connection is closed after :meth:`stop`.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        deadlines: Deadlines,
+        *,
+        limits: Limits | None = None,
+        header_timeout: float = 10.0,
+        body_timeout: float = 10.0,
+        keep_alive: float = 5.0,
+        max_length: int = 10_485_760,
+        max_fragments: int = 1024,
+        max_control_frames: int = 100,
+        flush_timeout: float = 10.0,
+        close_timeout: float = 5.0,
+    ) -> None:
+        self.application = application
+        self.deadlines = deadlines
+        self.limits = limits or Limits()
+        self.header_timeout = header_timeout
+        self.body_timeout = body_timeout
+        self.keep_alive = keep_alive
+        self.max_length = max_length
+        self.max_fragments = max_fragments
+        self.max_control_frames = max_control_frames
+        self.flush_timeout = flush_timeout
+        self.close_timeout = close_timeout
+        self.addresses: list[tuple[str, int]] = []
+        self._channels: set[Channel] = set()
+        self._nursery: trio.Nursery | None = None
+        self._accepting = trio.CancelScope()
+        self._drained = trio.Event()
+        self.drained = trio.Event()
+
+    @property
+    def open_channels(self) -> int:
+        """How many sockets are open, WebSockets and others."""
+        return len(self._channels)
+
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run ``fn`` beside everything else; it must have a crash barrier of its own."""
+        if self._nursery is None:
+            raise RuntimeError("the host is not serving")
+        self._nursery.start_soon(fn, *args)
+
+    async def serve(
+        self, host: str | None, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen on ``host`` and ``port`` (0: any free one), until :meth:`stop`, then serve what is open to its end.
+
+        ``host`` None listens nowhere: connections come from :meth:`attach` only.
+
+        Raises:
+            OSError: the address can't be listened on.
+        """
+        listeners = [] if host is None else await trio.open_tcp_listeners(port, host=host, backlog=4096)
+        try:
+            self.addresses = [listener.socket.getsockname()[:2] for listener in listeners]
+            async with trio.open_nursery() as self._nursery:
+                with self._accepting:
+                    async with trio.open_nursery() as accepting:
+                        for listener in listeners:
+                            accepting.start_soon(self._accept, listener.socket)
+                        task_status.started()
+                        await trio.sleep_forever()
+                for listener in listeners:
+                    await trio.aclose_forcefully(listener)
+                for channel in list(self._channels):
+                    if isinstance(channel.wire, HttpWire):
+                        channel.wire.close_if_idle()
+                await self._until_drained()
+                self.drained.set()
+        finally:
+            self._nursery = None
+            with trio.CancelScope(shield=True):
+                for listener in listeners:
+                    await trio.aclose_forcefully(listener)
+
+    def stop(self) -> None:
+        """Stop accepting; :meth:`serve` returns once every connection is closed."""
+        self._accepting.cancel()
+
+    async def _until_drained(self) -> None:
+        while self._channels:
+            self._drained = trio.Event()
+            await self._drained.wait()
+
+    async def _accept(self, listener: trio.socket.SocketType) -> None:
+        accepted = 0
+        while True:
+            try:
+                client, address = await listener.accept()
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    # Whoever is connected stays so; who waits outside is taken when something is free again.
+                    _log.error("can't accept connections for now: %s", error)
+                    await trio.sleep(0.1)
+                elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
+                    raise
+                continue
+            sock = socket.socket(fileno=client.detach())
+            sock.setblocking(False)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._start(SocketChannel(sock, self.deadlines, _peer(address)))
+            accepted += 1
+            if accepted % _ACCEPT_BATCH == 0:
+                await trio.lowlevel.checkpoint()
+
+    def attach(
+        self, stream: trio.abc.Stream, peer: tuple[str, int] = ("127.0.0.1", 0), *, secure: bool = False
+    ) -> None:
+        """Serve a stream that somebody else has opened: TLS, a Unix socket, one end of a pair in memory."""
+        self._start(StreamChannel(stream, self.deadlines, peer, secure=secure))
+
+    def _start(self, channel: Channel) -> None:
+        self._channels.add(channel)
+        channel.wire = HttpWire(channel, self)
+        self.spawn(self._run, channel)
+
+    async def _run(self, channel: Channel) -> None:
+        try:
+            if self._nursery is not None:
+                await channel.run(self._nursery)
+        finally:
+            self._channels.discard(channel)
+            self._drained.set()
+
+
+def _peer(address: Any) -> tuple[str, int]:
+    """Give address and port; an IPv4 address in IPv6's clothes as IPv4 (RFC 4291 section 2.5.5.2)."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host = str(address[0]).split("%", 1)[0]
+        return (host[7:] if host.startswith("::ffff:") and "." in host else host, int(address[1]))
+    return ("", 0)

@@ -1,0 +1,327 @@
+"""A WebSocket on one channel: RFC 6455 after the handshake.
+
+wsproto decides what is right and wrong in the protocol. Sizes, counts and rates, which it does not limit, are checked
+here, on the header of each frame and before its payload is kept.
+
+========== ============================================ ==============================
+state      what is going on                             next
+========== ============================================ ==============================
+CONNECTING the application is deciding                  OPEN
+OPEN       messages both ways                           CLOSING, CLOSED
+CLOSING    our close frame is out, theirs is awaited    CLOSED
+CLOSED     the rest of what waits is flushed            none
+========== ============================================ ==============================
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import trio
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.utilities import RemoteProtocolError
+
+from ahtransport._barrier import contained
+
+if TYPE_CHECKING:
+    from ahtransport._net.channel import Channel
+    from ahtransport._net.host import Host
+    from ahtransport._payload import Payload
+    from ahtransport.abc import Receiver
+
+__all__ = ["WebSocketWire"]
+
+_NO_STATUS = 1005
+_ABNORMAL = 1006
+
+
+class State(enum.Enum):
+    """Where a WebSocket stands; the table is in the module's docstring."""
+
+    CONNECTING = enum.auto()
+    OPEN = enum.auto()
+    CLOSING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class WebSocketWire:
+    """One upgraded socket: an ``ahtransport.abc.Link`` towards the transformer, a ``Wire`` towards the channel."""
+
+    wire = "text"
+    transport = "websocket"
+
+    def __init__(self, channel: Channel, host: Host) -> None:
+        self._channel = channel
+        self._host = host
+        self._receiver: Receiver
+        self._proto = Connection(ConnectionType.SERVER)
+        self._state = State.CONNECTING
+        self._early: list[Payload] = []  # written before the handshake was answered
+        self._early_close: tuple[int, str] | None = None
+        self._told = False  # whether the receiver knows that it is over
+        self._buffer = bytearray()
+        self._left = 0  # bytes of the current frame, header included, that wsproto has not had yet
+        self._parts: list[Any] = []
+        self._size = 0  # of the message that is arriving, bytes
+        self._fragments = 0
+        self._control_second = 0.0
+        self._controls = 0
+        self._pong: bytes | None = None  # the latest pong that had to wait; older ones are pointless
+
+    # -- what transformers and connections call
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the peer to read."""
+        return self._channel.buffered
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait for the peer to read."""
+        return self._channel.queued
+
+    def write(self, payload: Payload) -> bool:
+        """Send one message, or queue it behind what waits. False: something waits now, or it is too late."""
+        if self._state is State.OPEN:
+            return self._channel.write(payload.frame())
+        if self._state is State.CONNECTING:
+            self._early.append(payload)
+            return True
+        return False
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin the closing handshake; 1005 sends a close frame without a code, 1006 none at all."""
+        if code == _ABNORMAL:
+            self._finish(code, reason)
+            self._channel.abort()
+        elif self._state is State.CONNECTING:
+            self._early_close = (code, reason)
+        elif self._state is State.OPEN:
+            self._send_close(code, reason)
+            self._state = State.CLOSING
+            self._channel.resume()  # their close frame may be behind messages that nobody takes any more
+            self._host.deadlines.at(trio.current_time() + self._host.close_timeout, self._channel.abort)
+
+    def pause(self) -> None:
+        """Stop reading."""
+        self._channel.pause()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        self._channel.resume()
+
+    def overflow(self, code: int, reason: str) -> None:
+        """Close, and forget what waits: the peer does not read it anyway."""
+        self._channel.drop_backlog()
+        self.close(code, reason)
+
+    # -- what the HTTP side calls
+
+    def accept(self, receiver: Receiver, handshake: bytes, early: bytes) -> None:
+        """Answer the handshake and take over the channel; ``early`` are bytes that came too soon."""
+        self._receiver = receiver
+        channel = self._channel
+        channel.wire = self
+        channel.flush_timeout = self._host.flush_timeout
+        if channel.closed:
+            return
+        self._state = State.OPEN
+        channel.cork()
+        channel.write(handshake)
+        for payload in self._early:
+            channel.write(payload.frame())
+        self._early.clear()
+        if self._early_close is not None:
+            self.close(*self._early_close)
+        channel.uncork()
+        # Bytes that came before the 101 went out are handled by the reading task, like all others.
+        self._buffer += early
+        channel.pause()
+        channel.resume()
+
+    # -- what the channel calls
+
+    def data(self, data: bytes, now: float) -> None:
+        """Take bytes from the network."""
+        if self._state is State.CLOSED:
+            return
+        self._receiver.alive(now)
+        self._buffer += data
+        channel = self._channel
+        channel.cork()
+        try:
+            with contained("a WebSocket's receiver") as trouble:
+                self._frames(now)
+            if trouble.caught:
+                self._fail(1011, "internal error")
+        finally:
+            channel.uncork()
+
+    def eof(self) -> None:
+        """The peer has hung up without a close frame, or after the closing handshake."""
+        self._finish(_ABNORMAL, "")
+        self._channel.abort()
+
+    def flushed(self) -> None:
+        """The backlog is empty again."""
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            if self._state is State.OPEN:
+                self._channel.write(pong)
+        if self._state is State.OPEN:
+            with contained("a WebSocket's receiver") as trouble:
+                self._receiver.writable()
+            if trouble.caught:
+                self._fail(1011, "internal error")
+
+    def stalled(self) -> None:
+        """The peer has read nothing for too long."""
+        if self._state is State.OPEN:
+            self.overflow(1013, "the client does not read")
+            self._finish(1013, "the client does not read")
+        else:
+            self._channel.abort()
+
+    def lost(self) -> None:
+        """The channel is closed."""
+        if self._state is not State.CONNECTING:
+            self._finish(_ABNORMAL, "")
+
+    # -- frames
+
+    def _frames(self, now: float) -> None:
+        """Hand whole pieces of frames to wsproto until the bytes, or the receiver's appetite, end."""
+        buffer = self._buffer
+        start = 0
+        size = len(buffer)
+        while start < size and self._state is not State.CLOSED:
+            if self._channel.paused and self._state is State.OPEN:
+                break
+            if not self._left:
+                header = _parse_header(buffer, start)
+                if header is None:
+                    break
+                if not self._check_header(header, now):
+                    return
+                self._left = header[2] + header[3]
+            stop = min(start + self._left, size)
+            self._left -= stop - start
+            piece = bytes(buffer[start:stop])
+            start = stop
+            if not self._feed(piece):
+                return
+        del buffer[:start]
+
+    def _check_header(self, header: tuple[int, bool, int, int], now: float) -> bool:
+        """Check a frame's header against the limits. False: the connection is over."""
+        opcode, fin, _, length = header
+        if opcode >= 8:
+            second = now // 1
+            if second != self._control_second:
+                self._control_second, self._controls = second, 0
+            self._controls += 1
+            if self._controls > self._host.max_control_frames:
+                self._fail(1008, "too many control frames")
+                return False
+            return True
+        if opcode:
+            self._size = self._fragments = 0
+        self._size += length
+        self._fragments += 1
+        if self._size > self._host.max_length:
+            self._fail(1009, f"a message may have {self._host.max_length} bytes")
+            return False
+        if self._fragments > self._host.max_fragments:
+            self._fail(1008, "too many fragments")
+            return False
+        if fin:
+            self._fragments = 0
+        return True
+
+    def _feed(self, piece: bytes) -> bool:
+        """Let wsproto decode a piece and act on its events. False: the connection is over."""
+        try:
+            self._proto.receive_data(piece)
+            for event in self._proto.events():
+                if not self._event(event):
+                    return False
+        except RemoteProtocolError as error:
+            hint = error.event_hint
+            self._fail(hint.code if isinstance(hint, CloseConnection) else 1002, str(error)[:100])
+            return False
+        return True
+
+    def _event(self, event: Event) -> bool:
+        if isinstance(event, TextMessage | BytesMessage):
+            if event.message_finished and not self._parts:
+                self._deliver(event.data if isinstance(event, TextMessage) else bytes(event.data))
+            else:
+                self._parts.append(event.data)
+                if event.message_finished:
+                    parts, self._parts = self._parts, []
+                    self._deliver("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
+        elif isinstance(event, Ping):
+            if self._state is State.OPEN:
+                pong = self._proto.send(event.response())
+                if self._channel.buffered:
+                    self._pong = pong
+                else:
+                    self._channel.write(pong)
+        elif isinstance(event, CloseConnection):
+            code = _NO_STATUS if event.code is None else int(event.code)
+            if self._state is State.OPEN:
+                self._channel.write(self._proto.send(event.response()))
+            self._finish(code, event.reason or "")
+            self._channel.shutdown()
+            return False
+        return True
+
+    def _deliver(self, data: str | bytes) -> None:
+        if self._state is State.OPEN:
+            self._receiver.message(data)
+
+    # -- ending
+
+    def _send_close(self, code: int, reason: str) -> None:
+        frame = self._proto.send(CloseConnection(code=code, reason=reason or None))
+        self._channel.write(frame)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Close because of something the peer (or the receiver) did; nothing more is read."""
+        if self._state is State.OPEN:
+            self._send_close(code, reason)
+        self._buffer.clear()
+        self._finish(code, reason)
+        self._channel.shutdown()
+        self._host.deadlines.at(trio.current_time() + self._host.close_timeout, self._channel.abort)
+
+    def _finish(self, code: int, reason: str) -> None:
+        self._state = State.CLOSED
+        self._parts = []
+        if not self._told and hasattr(self, "_receiver"):
+            self._told = True
+            with contained("a WebSocket's receiver"):
+                self._receiver.closed(code, reason)
+
+
+def _parse_header(buffer: bytearray, start: int) -> tuple[int, bool, int, int] | None:
+    """Give opcode, FIN, the header's size and the payload's of the frame at ``start``; None: not all there yet."""
+    have = len(buffer) - start
+    if have < 2:
+        return None
+    first, second = buffer[start], buffer[start + 1]
+    length = second & 0x7F
+    size = 2 + (4 if second & 0x80 else 0)
+    if length == 126:
+        if have < 4:
+            return None
+        size += 2
+        length = int.from_bytes(buffer[start + 2 : start + 4])
+    elif length == 127:
+        if have < 10:
+            return None
+        size += 8
+        length = int.from_bytes(buffer[start + 2 : start + 10])
+    return first & 0x0F, bool(first & 0x80), size, length

@@ -1,0 +1,124 @@
+"""Rooms: named sets of connections.
+
+Joining and leaving cost the same however many rooms and members there are; leaving everything costs as much as the
+connection's own rooms.
+"""
+
+from __future__ import annotations
+
+import time
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ahtransport._errors import RoomError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ahtransport._connection import Connection
+
+__all__ = ["Rooms"]
+
+
+class Rooms:
+    """All rooms of one server. A room that was added stays until it is removed; one that only came from joining
+    vanishes with its last member.
+
+    Args:
+        max_rooms: how many rooms one connection may be in.
+        max_name: how long a room's name may be, in characters.
+    """
+
+    def __init__(self, max_rooms: int = 128, max_name: int = 255) -> None:
+        self._rooms: dict[str, dict[Connection, float]] = {}
+        self._kept: set[str] = set()
+        self._max_rooms = max_rooms
+        self._max_name = max_name
+        self._farewells: list[Callable[[str], object]] = []
+
+    def on_remove(self, function: Callable[[str], object]) -> None:
+        """Have ``function(name)`` called whenever a room is about to be removed; its members are still in it."""
+        self._farewells.append(function)
+
+    def add(self, name: str) -> bool:
+        """Create a room that stays while it is empty. False: it was there already.
+
+        Raises:
+            RoomError: the name is empty, too long or no string.
+        """
+        self._check(name)
+        known = name in self._rooms
+        if not known:
+            self._rooms[name] = {}
+        self._kept.add(name)
+        return not known
+
+    def remove(self, name: str) -> bool:
+        """Delete a room; its members leave it. False: there was none."""
+        if name in self._rooms:
+            for farewell in self._farewells:
+                farewell(name)
+        members = self._rooms.pop(name, None)
+        self._kept.discard(name)
+        for connection in members or ():
+            connection._rooms.discard(name)
+        return members is not None
+
+    def list(self) -> list[str]:
+        """Give the names of all rooms, oldest first."""
+        return list(self._rooms)
+
+    def members(self, name: str) -> Mapping[Connection, float]:
+        """Give the members of a room and when they joined (seconds since the epoch), first come first; empty when there
+        is no such room. It is a live view."""
+        return MappingProxyType(self._rooms.get(name, {}))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rooms
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def join(self, connection: Connection, name: str) -> bool:
+        """Put a connection into a room. False: it is in it already.
+
+        Raises:
+            RoomError: the name is not usable, the connection is in too many rooms, or it is closed.
+        """
+        self._check(name)
+        rooms = connection._rooms
+        if name in rooms:
+            return False
+        if connection.state != "open":
+            raise RoomError("the connection is closed")
+        if len(rooms) >= self._max_rooms:
+            raise RoomError(f"a connection may be in {self._max_rooms} rooms")
+        self._rooms.setdefault(name, {})[connection] = time.time()
+        rooms.add(name)
+        return True
+
+    def leave(self, connection: Connection, name: str) -> bool:
+        """Take a connection out of a room. False: it was not in it."""
+        if name not in connection._rooms:
+            return False
+        connection._rooms.discard(name)
+        self._forget(connection, name)
+        return True
+
+    def leave_all(self, connection: Connection) -> None:
+        """Take a connection out of all its rooms."""
+        for name in connection._rooms:
+            self._forget(connection, name)
+        connection._rooms.clear()
+
+    def _forget(self, connection: Connection, name: str) -> None:
+        members = self._rooms[name]
+        del members[connection]
+        if not members and name not in self._kept:
+            del self._rooms[name]
+
+    def _check(self, name: object) -> None:
+        if not isinstance(name, str) or not name:
+            raise RoomError("a room is required")
+        if len(name) > self._max_name or any(character < " " for character in name):
+            raise RoomError(f"a room's name has 1 to {self._max_name} characters, none of them a control character")

@@ -1,0 +1,474 @@
+"""The server: what an application is built on."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from math import inf
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+
+from ahtransport._application import Application
+from ahtransport._config import Config, load_config
+from ahtransport._errors import ConfigError, Reject
+from ahtransport._mount import Mount, session_key
+from ahtransport._net.head import Limits
+from ahtransport._net.host import Host
+from ahtransport._parsers import JSONParser
+from ahtransport._registry import load_object, load_parser, load_transformer
+from ahtransport._session import MemorySessions
+from ahtransport._transforms import is_async
+from ahtransport._web.cors import Cors, cors_warning
+from ahtransport._web.files import StaticFiles
+from ahtransport._web.fingerprint import web_fingerprint
+from ahtransport._web.middleware import Middleware
+from ahtransport._web.proxies import apply_forwarded
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from ahtransport._connection import Connection
+    from ahtransport._http import Request, Response
+    from ahtransport._rooms import Rooms
+    from ahtransport._session import Session, SessionStore
+    from ahtransport._transforms import Direction, Envelope
+    from ahtransport.abc import Receiver, Transformer, WebSocket
+
+__all__ = ["Server"]
+
+_log = logging.getLogger("ahtransport")
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+
+class Server:
+    """A realtime server, configured but not yet running.
+
+    Args:
+        handler: ``async def handler(connection)``, run once per connection; or an object with any of the methods
+            ``on_open(connection)``, ``on_message(connection, message)`` and ``on_close(connection, code, reason)``;
+            or nothing, for functions that are registered with the decorators of the same names.
+        config: a TOML file, a mapping shaped like one, or a ``Config``. None: ``ahtransport.toml`` in the working
+            directory when there is one. See "Configuration" in the documentation.
+        sessions: where session data is kept; None: in this process's memory.
+        options: any option by its name, such as ``transformer="websockets"`` or ``port=8080``; they win over the file
+            and the environment. Durations given as numbers are milliseconds, as everywhere in the configuration.
+
+    Raises:
+        ConfigError: an option is unknown or has an impossible value; UnknownTransformer among others.
+    """
+
+    def __init__(
+        self,
+        handler: Any = None,
+        *,
+        config: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
+        sessions: SessionStore | None = None,
+        **options: Any,
+    ) -> None:
+        self.config: Config = load_config(config, options)
+        self._own_sessions = sessions
+        self._routes: dict[str, Callable[[Request], Awaitable[Response]]] = {}
+        self.middleware = Middleware()
+        self.plugins: dict[str, Any] = {}
+        self._mounts: list[Mount] = []
+        self._stop = trio.Event()
+        self._running = False
+        self._host: Host | None = None
+        self._application = self._build()
+        if handler is not None:
+            self._take(handler)
+        for name, dotted in self.config.servers.websocket.server.plugin.items():
+            self.plugin(name, load_object(dotted) if isinstance(dotted, str) else dotted)
+
+    def _build(self) -> Application:
+        """Make everything that follows from the configuration."""
+        config = self.config
+        options = config.servers.websocket.server
+        web = config.servers.web
+        for key, unsupported in {
+            "servers.web.secure": web.secure,
+            "servers.websocket.server.compression": options.compression,
+        }.items():
+            if unsupported:
+                raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        parser = load_parser(options.parser)
+        if type(parser) is JSONParser:
+            parser = JSONParser(max_depth=options.max_depth)
+        sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
+        application = Application(options, parser, sessions)
+        self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
+        self._mounts = []
+        if config.servers.websocket.enabled:
+            choice = options.transformer
+            if not isinstance(choice, str | type):
+                raise ConfigError("servers.websocket.server.transformer: this version mounts one transformer at a time")
+            self._mounts.append(Mount(application, config, load_transformer(choice), self._cors))
+        self._files = StaticFiles(web.public) if web.enabled else None
+        return application
+
+    def _take(self, handler: Any) -> None:
+        methods = [name for name in ("on_open", "on_message", "on_close") if callable(getattr(handler, name, None))]
+        if methods:
+            for name in methods:
+                getattr(self, name)(getattr(handler, name))
+        elif callable(handler):
+            if not is_async(handler):
+                raise TypeError(
+                    "a handler is an async function that iterates over its connection; "
+                    "a plain function for each message is registered with @server.on_message"
+                )
+            self._application.handler = handler
+        else:
+            raise TypeError("a handler is an async function, or an object with on_open, on_message or on_close")
+
+    def configure(self, **options: Any) -> None:
+        """Set options once more, before the server runs; they win over everything before them.
+
+        Raises:
+            ConfigError: an option is unknown or impossible.
+            RuntimeError: the server is running.
+        """
+        if self._running:
+            raise RuntimeError("a running server can't be configured")
+        self.config = self.config.replace(**options)
+        old = self._application
+        self._application = new = self._build()
+        new.handler = old.handler
+        for name in (
+            "on_open",
+            "on_message",
+            "on_close",
+            "on_error",
+            "authorizers",
+            "incoming",
+            "outgoing",
+            "_events",
+            "_catch_all",
+        ):
+            setattr(new, name, getattr(old, name))
+        for room in old.rooms.list():
+            new.rooms.add(room)
+
+    # -- what the application is told
+
+    def on_open(self, function: _F) -> _F:
+        """Call ``function(connection)`` for each new connection, before its first message. A plain function runs at
+        once; an async one runs in the connection's worker, and messages wait for it."""
+        self._application.on_open.append((function, not is_async(function)))
+        return function
+
+    def on_message(self, function: _F) -> _F:
+        """Call ``function(connection, message)`` for each message, in order. A plain function runs at once, without
+        any task; async ones run one after the other in a worker that lives while there is something to do.
+
+        Raises:
+            TypeError: the server has a handler that iterates over its connections already.
+        """
+        if self._application.handler is not None:
+            raise TypeError(
+                "messages go to the handler that iterates over its connection, or to on_message; not to both"
+            )
+        self._application.on_message.append((function, not is_async(function)))
+        return function
+
+    def on_close(self, function: _F) -> _F:
+        """Call ``function(connection, code, reason)`` once per connection, after everything else of it has ended."""
+        self._application.on_close.append((function, not is_async(function)))
+        return function
+
+    def on_error(self, function: _F) -> _F:
+        """Call the plain function ``function(connection, exception)`` when a message can't be decoded or a handler
+        fails; both are logged anyway."""
+        if is_async(function):
+            raise TypeError("on_error takes a plain function")
+        self._application.on_error.append(function)
+        return function
+
+    def on(self, event: str) -> Callable[[_F], _F]:
+        """Call ``function(connection, *args)`` for each such event. What it returns is the acknowledgement where one
+        is wanted: nothing for None, several values for a tuple. ``"*"`` stands for every event without a function of
+        its own; its function gets the event's name before the arguments."""
+
+        def register(function: _F) -> _F:
+            self._application.add_event(event, function)
+            return function
+
+        return register
+
+    def authorize(self, function: _F) -> _F:
+        """Ask ``function(request)`` before a client may connect. It refuses by raising ``Reject`` (with its status,
+        reason and headers, such as ``WWW-Authenticate``) or by returning False, which is 401."""
+        self._application.authorizers.append(function)
+        return function
+
+    @overload
+    def use(self, function: _F, name: str | None = None, position: int | None = None) -> _F: ...
+
+    @overload
+    def use(self, *, name: str | None = None, position: int | None = None) -> Callable[[_F], _F]: ...
+
+    def use(
+        self, function: _F | None = None, name: str | None = None, position: int | None = None
+    ) -> _F | Callable[[_F], _F]:
+        """Have ``function(request)`` see every HTTP and upgrade request first, as Primus' ``use``. It may answer by
+        returning a ``Response``, or refuse by raising ``Reject``. ``server.middleware`` removes, disables and lists.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if function is None:
+            return lambda given: self.use(given, name, position)
+        self.middleware.add(function, name, position)
+        return function
+
+    def transform(self, direction: Direction, function: Callable[[Envelope], Any]) -> None:
+        """Have ``function(envelope)`` see every message on its way in or out, as in Primus: it may replace
+        ``envelope.data``, or drop the message by returning False. It may be async.
+
+        Raises:
+            ValueError: the direction is neither "incoming" nor "outgoing".
+        """
+        if direction not in ("incoming", "outgoing"):
+            raise ValueError(f'a transform is "incoming" or "outgoing", not {direction!r}')
+        (self._application.incoming if direction == "incoming" else self._application.outgoing).add(function)
+
+    def plugin(self, name: str, plugin: Any) -> None:
+        """Add a plug-in: an object (or a mapping) with ``server``, called with ``(server, options)``, and ``client``,
+        JavaScript for the generated client; one of them is enough.
+
+        Raises:
+            ConfigError: the name is taken, or it has neither part.
+        """
+        get = plugin.get if isinstance(plugin, dict) else lambda part: getattr(plugin, part, None)
+        server, client = get("server"), get("client")
+        if name in self.plugins:
+            raise ConfigError(f"there is a plug-in called {name!r} already")
+        if not callable(server) and not isinstance(client, str):
+            raise ConfigError(f"the plug-in {name!r} has neither a function `server` nor a text `client`")
+        self.plugins[name] = plugin
+        if callable(server):
+            server(self, self.config.servers.websocket.server)
+
+    def route(self, prefix: str, handler: Callable[[Request], Awaitable[Response]]) -> None:
+        """Have ``await handler(request)`` answer requests for ``prefix`` and everything below it; the longest prefix
+        wins.
+
+        Raises:
+            ValueError: the prefix does not begin with a slash.
+        """
+        if not prefix.startswith("/"):
+            raise ValueError(f"a route begins with a slash, unlike {prefix!r}")
+        self._routes[prefix.rstrip("/")] = handler
+
+    # -- what the application can see and do
+
+    @property
+    def connections(self) -> Mapping[str, Connection]:
+        """The open connections by id; a live view."""
+        return MappingProxyType(self._application.connections)
+
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms."""
+        return self._application.rooms
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Where session data is kept."""
+        return self._application.sessions
+
+    @property
+    def transformers(self) -> list[Transformer]:
+        """What is mounted."""
+        return [mount.transformer for mount in self._mounts]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """What is listened on, as (host, port) pairs; empty while the server does not run."""
+        return self._host.addresses if self._host is not None else []
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; the configured one while the server does not run."""
+        return self.addresses[0][1] if self.addresses else self.config.servers.web.port
+
+    @property
+    def url(self) -> str:
+        """Where the server is reached, such as ``"http://127.0.0.1:8080"``."""
+        host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the drain has begun."""
+        return self._stop.is_set()
+
+    def broadcast(self, message: Any, room: str | None = None, exclude: Iterable[Connection] = ()) -> None:
+        """Send a message to all connections, or to all members of a room; encoded once per kind of wire.
+
+        It never waits: a client over its limit is treated as the option ``overflow`` says.
+
+        Raises:
+            TypeError, ValueError: the parser can't carry the message.
+        """
+        self._application.broadcast(message, room, exclude)
+
+    def session_for(self, request: Request) -> Session:
+        """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
+        ``to_set_cookie`` is off."""
+        fingerprint = web_fingerprint(request, self.config.servers.web.fingerprint)
+        return self.sessions.session(session_key(fingerprint))
+
+    # -- running
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``.
+
+        Raises:
+            OSError: the address can't be listened on.
+        """
+        if not logging.getLogger().handlers and not _log.handlers:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        trio.run(self._run)
+
+    async def _run(self) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._heed, signals, nursery.cancel_scope)
+                await nursery.start(self.serve)
+                names = ", ".join(mount.transformer.name for mount in self._mounts) or "no transformer"
+                _log.info("%s on %s", names, self.url)
+                await self._ended.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
+        async for number in signals:
+            if self.stopping:
+                _log.info("%s again: ending at once", signal.Signals(number).name)
+                scope.cancel()
+            else:
+                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name)
+                self.shutdown()
+
+    def shutdown(self) -> None:
+        """Begin to stop: accept nobody, tell the clients, give handlers ``shutdown_grace``, then end. Returns at once;
+        :meth:`serve` returns when it is done."""
+        self._stop.set()
+
+    async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until :meth:`shutdown` or cancellation; ``await nursery.start(server.serve)`` gives the addresses.
+
+        Raises:
+            OSError: the address can't be listened on.
+            RuntimeError: it is running already.
+        """
+        web = self.config.servers.web
+        await self._serve(web.host, web.port, task_status)
+
+    async def _serve(self, host: str | None, port: int, task_status: trio.TaskStatus[list[tuple[str, int]]]) -> None:
+        if self._running:
+            raise RuntimeError("the server is running already")
+        self._running = True
+        self._stop = trio.Event()
+        self._ended = trio.Event()
+        application = self._application
+        self._host = self._make_host()
+        try:
+            async with trio.open_nursery() as nursery:
+                application.started(nursery)
+                nursery.start_soon(application.deadlines.run)
+                await nursery.start(self._host.serve, host, port)
+                options = self.config.servers.websocket.server
+                if warning := cors_warning(options.origins, options.credentials):
+                    _log.warning(warning)
+                task_status.started(self.addresses)
+                await self._stop.wait()
+                await self._drain(self._host, application)
+                nursery.cancel_scope.cancel()
+        finally:
+            application.started(None)
+            self._running = False
+            self._ended.set()
+
+    def _make_host(self) -> Host:
+        web, options = self.config.servers.web, self.config.servers.websocket.server
+        return Host(
+            self,
+            self._application.deadlines,
+            limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
+            header_timeout=web.header_timeout,
+            body_timeout=web.body_timeout,
+            keep_alive=web.keep_alive,
+            max_length=options.max_length,
+            max_fragments=options.max_fragments,
+            max_control_frames=options.max_control_frames,
+            flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
+            close_timeout=options.close_timeout,
+        )
+
+    async def _drain(self, host: Host, application: Application) -> None:
+        """Stop accepting, say goodbye to everybody, and wait a while for it to be heard."""
+        host.stop()
+        stay_away = self.config.servers.websocket.destroy_clients_on_shutdown
+        with trio.move_on_after(self.config.servers.websocket.shutdown_grace):
+            for number, connection in enumerate(list(application.connections.values()), 1):
+                connection.close(1012, "the server is shutting down", reconnect=not stay_away)
+                if number % 500 == 0:
+                    await trio.lowlevel.checkpoint()
+            await host.drained.wait()
+            await application.idle()
+
+    # -- as a host's application
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer an HTTP request (called by hosts).
+
+        Raises:
+            Reject: it is refused.
+        """
+        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        response = await self.middleware.run(request)
+        if response is not None:
+            return response
+        mount, handler = self._find(request.path)
+        if mount is not None:
+            return await mount.handle_request(request)
+        if handler is not None:
+            return await handler(request)
+        raise Reject(404, "not found")
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Take a WebSocket (called by hosts).
+
+        Raises:
+            Reject: it is refused.
+        """
+        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        response = await self.middleware.run(request)
+        if response is not None:
+            text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
+            raise Reject(response.status if response.status >= 400 else 403, text[:500])
+        mount, _ = self._find(request.path)
+        if mount is None:
+            raise Reject(404, "no websockets here")
+        if self.stopping:
+            raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
+        return await mount.handle_upgrade(request, socket)
+
+    def _find(self, path: str) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:
+        """Find who answers for a path; the longest prefix wins."""
+        best = -1
+        mount: Mount | None = None
+        handler: Callable[[Request], Awaitable[Response]] | None = None
+        for candidate in self._mounts:
+            if candidate.takes(path) and len(candidate.pathname) > best:
+                best, mount = len(candidate.pathname), candidate
+        for prefix, route in self._routes.items():
+            if len(prefix) > best and (path == prefix or path.startswith(prefix + "/")):
+                best, mount, handler = len(prefix), None, route
+        if best < 0 and self._files is not None:
+            handler = self._files
+        return mount, handler

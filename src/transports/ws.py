@@ -1,0 +1,52 @@
+"""The WebSocket transformer: one WebSocket per connection, one message per WebSocket message.
+
+In Primus the names ``websockets``, ``faye`` and ``uws`` differ only in the library behind the server; on the wire they
+are the same, and all of them mean this one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ahtransport.abc import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ahtransport.abc import Core, Packet, Payload, Receiver, Request, WebSocket
+
+__all__ = ["WebSocketTransformer"]
+
+
+class WebSocketTransformer:
+    """Messages over a plain WebSocket (RFC 6455), as the npm package ``primus`` with its transformer ``websockets``."""
+
+    name: ClassVar[str] = "websockets"
+    default_pathname: ClassVar[str | None] = None
+
+    def __init__(self, core: Core, options: Mapping[str, Any]) -> None:
+        """Take the seam to the application; there are no options.
+
+        Raises:
+            ValueError: there are some.
+        """
+        for option in options:
+            raise ValueError(f"unknown option {option!r}: the websockets transformer has none")
+        self._core = core
+
+    async def handle_request(self, request: Request) -> Response:
+        """Say that a plain request is of no use here, as Primus does: 426."""
+        return Response.text(426, "Upgrade Required", [("Upgrade", "websocket"), ("Connection", "Upgrade")])
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Open a connection on this WebSocket.
+
+        Raises:
+            Reject: the application does not want the client.
+        """
+        await self._core.authorize(request)
+        return self._core.connect(request, socket, self)
+
+    def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
+        """Encode a packet as one message."""
+        return (self._core.codec.encode(packet),)
