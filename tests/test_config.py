@@ -177,6 +177,17 @@ def test_an_explicit_path_replaces_the_search(tmp_path: Path) -> None:
     assert load(tmp_path / "other.toml").origin("host") == str(tmp_path / "other.toml")
 
 
+def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ahtransport.toml").write_text("[servers.web]\nport = 1\n")
+    (tmp_path / "other.toml").write_text("[servers.web]\nhost = 'h'\n")
+    config = load(None, {"AHTRANSPORT_CONFIG": "other.toml"}, tmp_path, port=5)
+    assert (config.file, config.origin("host"), config.servers.web.port) == ("other.toml", "other.toml", 5)
+    assert load("ahtransport.toml", {"AHTRANSPORT_CONFIG": "other.toml"}, tmp_path).file == "ahtransport.toml"
+    assert load({}, {"AHTRANSPORT_CONFIG": "other.toml"}, tmp_path).file is None
+    assert config.replace(port=6).file == "other.toml"
+    assert refused(None, {"AHTRANSPORT_CONFIG": "none.toml"}, tmp_path).startswith("none.toml: can't be read")
+
+
 def test_a_mapping_stands_for_a_file() -> None:
     config = load({"servers": {"web": {"port": 5}}}, {"AHTRANSPORT__SERVERS__WEB__HOST": "h"})
     assert (config.servers.web.port, config.servers.web.host) == (5, "h")

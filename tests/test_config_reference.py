@@ -16,7 +16,7 @@ from ahtransport._config import OPTIONS, SECTIONS, Config, load_config, referenc
 def test_every_option_says_what_it_means_in_a_sentence() -> None:
     for option in OPTIONS.values():
         assert option.doc[-1] in ".)", option.key
-        assert option.kind.expected.startswith(("a ", "one of", "true", '"')), option.key
+        assert option.kind.expected.startswith(("a ", "an ", "one of", "true", '"')), option.key
         assert option.kind.name != "value", option.key
 
 

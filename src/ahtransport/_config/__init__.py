@@ -18,9 +18,11 @@ from ahtransport._config._schema import (
     WebSocketServer,
     WebSocketServers,
 )
+from ahtransport._config._sources import CONFIG_VARIABLE
 from ahtransport._config._tree import OPTIONS, SECTIONS, Option
 
 __all__ = [
+    "CONFIG_VARIABLE",
     "OPTIONS",
     "SECTIONS",
     "Config",

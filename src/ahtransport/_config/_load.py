@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ahtransport._config._kinds import Table, spelled
 from ahtransport._config._schema import General, Servers
-from ahtransport._config._sources import Setting, from_environment, from_file, from_keywords, shown
+from ahtransport._config._sources import Setting, find_file, from_environment, from_file, from_keywords, shown
 from ahtransport._config._tree import OPTIONS, flat_key, nearest, snake
 from ahtransport._errors import ConfigError
 
@@ -35,12 +35,14 @@ class Config:
     Attributes:
         general: names, actions, rooms.
         servers: ``servers.websocket`` (with ``.server`` and ``.client``) and ``servers.web``.
+        file: the file that was read, as it was named; None: none was.
 
     Every duration is in seconds, whatever unit it was written in.
     """
 
     general: General = field(default_factory=General)
     servers: Servers = field(default_factory=Servers)
+    file: str | None = field(default=None, compare=False)
     _given: Mapping[str, _Given] = field(default=MappingProxyType({}), repr=False, compare=False, hash=False)
 
     def origin(self, key: str) -> str:
@@ -83,7 +85,7 @@ class Config:
         Raises:
             ConfigError: one is unknown, of the wrong type or impossible.
         """
-        return _build([self._given, _checked(from_keywords(options))])
+        return _build([self._given, _checked(from_keywords(options))], self.file)
 
 
 def load_config(
@@ -96,8 +98,9 @@ def load_config(
 
     Args:
         source: a TOML file (of a ``pyproject.toml`` the table ``[tool.ahtransport]``), or what one would hold as a
-            mapping. None: ``ahtransport.toml`` in the working directory, else its ``pyproject.toml``, else nothing. A
-            :class:`Config` is taken as it is: neither files nor the environment are read again.
+            mapping. None: the file that the environment variable ``AHTRANSPORT_CONFIG`` names, else the working
+            directory's ``ahtransport.toml``, else its ``pyproject.toml``, else nothing. A :class:`Config` is taken as
+            it is: neither files nor the environment are read again.
         overrides: keyword arguments, flat or nested. A flat name that occurs in several sections means that of
             ``servers.websocket.server``, then ``servers.websocket``, ``servers.web``, ``general``; the client's are
             reached with ``client={…}``.
@@ -109,12 +112,16 @@ def load_config(
     """
     if isinstance(source, Config):
         return source.replace(**overrides) if overrides else source
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else Path(cwd)
+    source = find_file(environ, cwd) if source is None else source
     layers = (
-        from_file(source, Path.cwd() if cwd is None else Path(cwd)),
-        from_environment(os.environ if environ is None else environ),
+        from_file({} if source is None else source, cwd),
+        from_environment(environ),
         from_keywords(overrides or {}),
     )
-    return _build([_checked(layer) for layer in layers])
+    file = None if source is None or isinstance(source, Mapping) else os.fspath(source)
+    return _build([_checked(layer) for layer in layers], file)
 
 
 def _checked(layer: Iterable[Setting]) -> dict[str, _Given]:
@@ -153,12 +160,13 @@ def _merged(key: str, lower: _Given | None, upper: _Given) -> _Given:
     return _Given(value, kind.convert(value), upper.origin, {**lower.parts, **upper.parts})
 
 
-def _build(layers: Iterable[Mapping[str, _Given]]) -> Config:
+def _build(layers: Iterable[Mapping[str, _Given]], file: str | None) -> Config:
     given: dict[str, _Given] = {}
     for layer in layers:
         for key, one in layer.items():
             given[key] = _merged(key, given.get(key), one)
-    config = Config(_section(General, "general", given), _section(Servers, "servers", given), MappingProxyType(given))
+    general, servers = _section(General, "general", given), _section(Servers, "servers", given)
+    config = Config(general, servers, file, MappingProxyType(given))
     web = config.servers.web
     if web.secure and not (web.cert and web.key):
         missing = "cert" if not web.cert else "key"

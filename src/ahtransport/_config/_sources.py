@@ -14,10 +14,22 @@ from ahtransport._errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FILE", "KEYWORD", "PREFIX", "Setting", "from_environment", "from_file", "from_keywords", "shown"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "FILE",
+    "KEYWORD",
+    "PREFIX",
+    "Setting",
+    "find_file",
+    "from_environment",
+    "from_file",
+    "from_keywords",
+    "shown",
+]
 
 FILE = "ahtransport.toml"
 PREFIX = "AHTRANSPORT__"
+CONFIG_VARIABLE = "AHTRANSPORT_CONFIG"
 KEYWORD = "keyword argument"
 
 
@@ -43,20 +55,22 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def from_file(source: str | os.PathLike[str] | Mapping[str, Any] | None, cwd: Path) -> Iterator[Setting]:
-    """Read a file, or a mapping in its place; None: the working directory's own file where there is one.
+def find_file(environ: Mapping[str, str], cwd: Path) -> str | None:
+    """Name the file that is read when nobody names one: what ``AHTRANSPORT_CONFIG`` says, else the working directory's
+    own where there is one."""
+    named = environ.get(CONFIG_VARIABLE)
+    return named or next((name for name in (FILE, "pyproject.toml") if (cwd / name).is_file()), None)
+
+
+def from_file(source: str | os.PathLike[str] | Mapping[str, Any], cwd: Path) -> Iterator[Setting]:
+    """Read a file, or a mapping in its place.
 
     Raises:
         ConfigError: while iterating: it can't be read, is not TOML, or names something unknown.
     """
     if isinstance(source, Mapping):
         return _walk(source, "", "config argument")
-    if source is not None:
-        return _read(cwd / source, os.fspath(source))
-    for name in (FILE, "pyproject.toml"):
-        if (cwd / name).is_file():
-            return _read(cwd / name, name)
-    return iter(())
+    return _read(cwd / source, os.fspath(source))
 
 
 def from_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
