@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 
 from ahtransport._application import Application
+from ahtransport._blocking import BlockingWatch
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._mount import Mount, session_key
@@ -149,8 +150,7 @@ class Server:
             "_catch_all",
         ):
             setattr(new, name, getattr(old, name))
-        for room in old.rooms.list():
-            new.rooms.add(room)
+        new.rooms.take_over(old.rooms)
 
     # -- what the application is told
 
@@ -376,6 +376,9 @@ class Server:
         self._ended = trio.Event()
         application = self._application
         self._host = self._make_host()
+        watch = BlockingWatch(self.config.general.blocking_warning)
+        if watch.limit:
+            trio.lowlevel.add_instrument(watch)
         try:
             async with trio.open_nursery() as nursery:
                 application.started(nursery)
@@ -389,6 +392,8 @@ class Server:
                 await self._drain(self._host, application)
                 nursery.cancel_scope.cancel()
         finally:
+            if watch.limit:
+                trio.lowlevel.remove_instrument(watch)
             application.started(None)
             self._running = False
             self._ended.set()

@@ -80,6 +80,9 @@ class General:
     action_timeout: float = option(
         0, Duration(zero="none"), "How long an action may run before it is cancelled and answered with an error."
     )
+    blocking_warning: float = option(
+        100, Duration(zero="none"), "From how long on code that blocks the event loop is warned of in the log."
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "welcome_message", self.welcome_message.replace("{server_name}", self.server_name))
