@@ -242,8 +242,10 @@ class Server:
         Raises:
             ConfigError: the name is taken, or it has neither part.
         """
-        get = plugin.get if isinstance(plugin, dict) else lambda part: getattr(plugin, part, None)
-        server, client = get("server"), get("client")
+        parts = (
+            plugin if isinstance(plugin, dict) else {name: getattr(plugin, name, None) for name in ("server", "client")}
+        )
+        server, client = parts.get("server"), parts.get("client")
         if name in self.plugins:
             raise ConfigError(f"there is a plug-in called {name!r} already")
         if not callable(server) and not isinstance(client, str):
