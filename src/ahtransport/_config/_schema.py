@@ -83,6 +83,12 @@ class General:
     blocking_warning: float = option(
         100, Duration(zero="none"), "From how long on code that blocks the event loop is warned of in the log."
     )
+    blocking_warning: float = option(
+        100,
+        Duration(zero="never"),
+        "A warning is logged when a handler keeps everybody waiting for longer, because it computes or waits without "
+        "trio.",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "welcome_message", self.welcome_message.replace("{server_name}", self.server_name))
