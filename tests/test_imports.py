@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"_server"},  # level 1
     {"_actions"},  # level 2
     {"", "testing"},  # the doors: "" is ahtransport itself
+    {"demo"},  # an application like any other
     {"cli", "__main__"},
 ]
 
@@ -30,6 +31,7 @@ LEVEL_1 = {
     "ahtransport._connection",
     "ahtransport._errors",
     "ahtransport._http",
+    "ahtransport._parsers",
     "ahtransport._rooms",
     "ahtransport._server",
     "ahtransport._session",

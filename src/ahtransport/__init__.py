@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
+from ahtransport._actions.inputs import Param
+from ahtransport._actions.runner import ActionCall
+from ahtransport._actions.server import ActionServer
 from ahtransport._config import Config, load_config
 from ahtransport._connection import Connection
 from ahtransport._errors import (
@@ -29,13 +32,16 @@ from ahtransport._transforms import Envelope
 __version__ = _version("ahtransport")
 
 __all__ = [
+    "ActionCall",
     "ActionError",
+    "ActionServer",
     "AhTransportError",
     "Config",
     "ConfigError",
     "Connection",
     "ConnectionClosed",
     "Envelope",
+    "Param",
     "ProtocolError",
     "Reject",
     "Request",

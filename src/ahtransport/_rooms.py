@@ -40,6 +40,12 @@ class Rooms:
         """Have ``function(name)`` called whenever a room is about to be removed; its members are still in it."""
         self._farewells.append(function)
 
+    def take_over(self, other: Rooms) -> None:
+        """Have the rooms that ``other`` keeps, and call those whom it calls."""
+        for name in other._kept:
+            self.add(name)
+        self._farewells += other._farewells
+
     def add(self, name: str) -> bool:
         """Create a room that stays while it is empty. False: it was there already.
 

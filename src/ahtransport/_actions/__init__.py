@@ -1,1 +1,1 @@
-"""Actions, rooms and verbs: what ActionHero is in Node."""
+"""Level 2: actions, verbs and rooms, on level 1's public names only."""

@@ -128,7 +128,9 @@ class Runner:
         draining: tells whether the server is shutting down.
     """
 
-    def __init__(self, actions: Actions, *, limit: int, timeout: float, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, actions: Actions, *, limit: int = 5, timeout: float = 0, draining: Callable[[], bool] = lambda: False
+    ) -> None:
         self.actions = actions
         self.limit = limit
         self.timeout = timeout
