@@ -81,13 +81,10 @@ class General:
         0, Duration(zero="none"), "How long an action may run before it is cancelled and answered with an error."
     )
     blocking_warning: float = option(
-        100, Duration(zero="none"), "From how long on code that blocks the event loop is warned of in the log."
-    )
-    blocking_warning: float = option(
         100,
         Duration(zero="never"),
-        "A warning is logged when a handler keeps everybody waiting for longer, because it computes or waits without "
-        "trio.",
+        "A warning is logged when a handler keeps everybody waiting for longer than this, because it computes or waits "
+        "without trio.",
     )
 
     def __post_init__(self) -> None:
