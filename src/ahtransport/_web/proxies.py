@@ -1,0 +1,178 @@
+"""Who the client is, behind proxies: ``X-Forwarded-For`` and the like, believed only from proxies that are trusted.
+
+Every proxy appends the address that it saw, so a list of addresses can be believed from its right end, as long as the
+ones that wrote it are trusted; what a client made up stands further left. The client is the right-most address that is
+no trusted proxy.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ahtransport._http import Headers, Request
+
+__all__ = ["TrustedProxies", "apply_forwarded"]
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# More hops than anybody has; the ones nearest to this server count.
+_MAX_HOPS = 100
+_SECURE = {"https": True, "wss": True, "http": False, "ws": False}
+_IPV4_WITH_PORT = re.compile(r"([0-9.]+)(?::([0-9]{1,5}))?")
+_IPV6_WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::([0-9]{1,5}))?")
+# RFC 7239 section 4: elements with commas between, pairs with semicolons; a value is a token or a quoted string.
+_TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[^\",;]+|[,;\"]")
+_PAIR = re.compile(r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*))\s*")
+
+
+class TrustedProxies:
+    """The proxies that are believed.
+
+    Args:
+        entries: addresses and networks, such as ``"10.0.0.1"``, ``"10.0.0.0/8"`` or ``"::1"``.
+
+    Raises:
+        ValueError: one of them is neither.
+    """
+
+    def __init__(self, entries: Iterable[str] = ()) -> None:
+        self._networks: list[Network] = [ipaddress.ip_network(entry.strip(), strict=False) for entry in entries]
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def __contains__(self, address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._networks)
+
+
+@functools.lru_cache(maxsize=64)
+def _proxies(entries: tuple[str, ...]) -> TrustedProxies:
+    return TrustedProxies(entries)
+
+
+def apply_forwarded(request: Request, trusted: TrustedProxies | tuple[str, ...]) -> None:
+    """Set ``remote_ip``, ``remote_port`` and ``secure`` of a request from what trusted proxies say.
+
+    Of the headers, ``X-Forwarded-For`` (with ``X-Forwarded-Proto`` and ``X-Forwarded-Port``) comes first, then
+    ``Forwarded`` (RFC 7239), then ``X-Real-IP``. Addresses lose their ports and brackets, IPv4 addresses written as
+    IPv6 (``::ffff:``) are written as IPv4. ``remote_port`` is what ``X-Forwarded-Port`` says, as in ActionHero, else
+    what stood with the address, else 0.
+
+    Nothing changes when the peer is not trusted, or none of its headers has an address in it. What is no address
+    (``unknown``, RFC 7239's obfuscated names) ends the search: the hop before it is the client.
+
+    Raises:
+        ValueError: ``trusted`` has something in it that is neither an address nor a network.
+    """
+    if not trusted:
+        return
+    if isinstance(trusted, tuple):
+        trusted = _proxies(trusted)
+    peer, _ = _address(request.peer[0])
+    if peer is None or peer not in trusted:
+        return
+    headers = request.headers
+    hops: list[tuple[str, str | None]]
+    if "x-forwarded-for" in headers:
+        hops = [(text, None) for text in _split(headers["x-forwarded-for"])]
+        protocols = _split(headers.get("x-forwarded-proto", ""))
+    elif "forwarded" in headers:
+        elements = _forwarded(headers["forwarded"])
+        hops = [(element.get("for", ""), element.get("proto")) for element in elements]
+        protocols = []
+    else:
+        hops = [(text, None) for text in headers.get_all("x-real-ip")]
+        protocols = _split(headers.get("x-forwarded-proto", ""))
+    client: tuple[Address, int] | None = None
+    depth = 0
+    protocol: str | None = None
+    for text, said in hops[: -_MAX_HOPS - 1 : -1]:
+        address, port = _address(text)
+        if address is None:
+            break
+        client, depth, protocol = (address, port), depth + 1, said
+        if address not in trusted:
+            break
+    if client is not None:
+        request.remote_ip = str(client[0])
+        request.remote_port = _port(headers) or client[1]
+    _apply_protocol(request, protocol or _at_depth(protocols, depth))
+
+
+def _apply_protocol(request: Request, protocol: str | None) -> None:
+    secure = _SECURE.get((protocol or "").lower())
+    if secure is not None:
+        request.secure = secure
+
+
+def _at_depth(protocols: list[str], depth: int) -> str | None:
+    """Pick the protocol that belongs to the client's hop, counted from the right as the hops are."""
+    return protocols[-min(max(depth, 1), len(protocols))] if protocols else None
+
+
+def _port(headers: Headers) -> int:
+    ports = _split(headers.get("x-forwarded-port", ""))
+    return _to_port(ports[-1]) if ports else 0
+
+
+def _to_port(text: str | None) -> int:
+    if not text or len(text) > 5 or not (text.isascii() and text.isdigit()):
+        return 0
+    port = int(text)
+    return port if port <= 65535 else 0
+
+
+def _split(text: str) -> list[str]:
+    return [one for part in text.split(",") if (one := part.strip())]
+
+
+def _address(text: str) -> tuple[Address | None, int]:
+    """Read an address, perhaps with a port; a zone (``%eth0``) is dropped. (None, 0): it is none."""
+    text = text.strip()
+    match = _IPV4_WITH_PORT.fullmatch(text) or _IPV6_WITH_PORT.fullmatch(text)
+    if match is not None:
+        text, port = match[1], _to_port(match[2])
+    else:
+        text, port = text.partition("%")[0], 0
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None, 0
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address, port
+
+
+def _forwarded(text: str) -> list[dict[str, str]]:
+    """Read a Forwarded header; what is malformed counts as a hop without an address."""
+    elements = [element for element in _split_quoted(text, ",") if element.strip()]
+    return [dict(_pairs(element)) for element in elements]
+
+
+def _pairs(element: str) -> Iterator[tuple[str, str]]:
+    for part in _split_quoted(element, ";"):
+        match = _PAIR.fullmatch(part)
+        if match is not None:
+            quoted = match[2]
+            yield match[1].lower(), match[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+
+
+def _split_quoted(text: str, separator: str) -> list[str]:
+    """Split at what stands outside of quoted strings. From a quote on that nobody closes, quotes mean nothing."""
+    parts, begin = [], 0
+    for match in _TOKEN.finditer(text):
+        if match[0] == separator:
+            parts.append(text[begin : match.start()])
+            begin = match.end()
+        elif match[0] == '"':
+            break
+    else:
+        return [*parts, text[begin:]]
+    rest = text[match.start() :].split(separator)
+    return [*parts, text[begin : match.start()] + rest[0], *rest[1:]]
