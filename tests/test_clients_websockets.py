@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, connect
 
 from ahtransport import Connection
@@ -79,6 +80,8 @@ async def test_primus_control_messages() -> None:
         answers = [ask(peer, "primus::id::") for _ in range(2)]
         assert answers[0] == answers[1]
         assert answers[0].removeprefix("primus::id::") not in {"", answers[0]}
+        peer.send('"primus::server::close"')  # what only a server says never reaches an application that passes it on
+        assert ask(peer, "primus::what::is this") == "primus::what::is this"  # an ordinary text
 
     await talk(EchoApp(), client)
 
@@ -119,12 +122,11 @@ async def test_the_server_closes() -> None:
 async def test_the_server_closes_with_a_code_of_its_own() -> None:
     app = EchoApp()
 
-    @app.server.on_message
-    def close(connection: Connection, message: Any) -> None:
+    @app.server.on_open
+    def close(connection: Connection) -> None:
         connection.close(4001, "wörds", reconnect=True)
 
     def client(peer: ClientConnection) -> None:
-        peer.send('"anything"')
         with pytest.raises(ConnectionClosed) as closed:
             peer.recv(timeout=10)
         assert closed.value.rcvd is not None
@@ -158,20 +160,29 @@ async def test_a_message_over_the_limit_closes_with_1009() -> None:
     await talk(EchoApp(max_length=1000), client)
 
 
+async def refusal(app: EchoApp, path: str = "/primus", **options: Any) -> Response:
+    """The response to a client that is not let in."""
+
+    def run(url: str) -> Response:
+        with pytest.raises(InvalidStatus) as refused, connect(url.replace("http", "ws") + path, **options):
+            pass
+        return refused.value.response
+
+    async with served(app) as url:
+        with trio.fail_after(30):
+            return await trio.to_thread.run_sync(run, url)
+
+
 async def test_refused_before_the_upgrade() -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        await talk(EchoApp(), lambda peer: None, "/primus?token=none")
-    response = refused.value.response
+    response = await refusal(EchoApp(), "/primus?token=none")
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="test"'
     assert json.loads(response.body or b"") == {"error": "a token is required"}
 
 
 async def test_an_origin_that_is_not_listed_is_refused() -> None:
-    app = EchoApp(origins="https://good.example")
-    with pytest.raises(InvalidStatus) as refused:
-        await talk(app, lambda peer: None, origin="https://bad.example")
-    assert refused.value.response.status_code == 403
+    response = await refusal(EchoApp(origins="https://good.example"), origin="https://bad.example")
+    assert response.status_code == 403
 
 
 async def test_an_origin_that_is_listed_is_let_in() -> None:

@@ -1,6 +1,7 @@
 """Primus' message layer: what a message, an event and a control message look like as one parsed value.
 
-Control messages are strings that begin with ``primus::``. Events are those of the npm plug-in primus-emitter:
+Control messages are strings that begin with ``primus::`` and a known word. Events are those of the npm plug-in
+primus-emitter:
 ``{"type": 0, "data": [name, …arguments], "id": n}`` (``id`` only where an answer is wanted), answered by
 ``{"type": 1, "id": n, "data": [… answer]}``.
 """
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSE", "Codec", "as_event"]
 
-_PREFIX: Final = "primus::"
+# What a peer may say; any other text that begins with "primus::" is an ordinary message, as in Primus. Not so what only
+# a server says: an application that passes texts on would let one client send the others away.
+_CONTROLS: Final = ("primus::ping::", "primus::pong::", "primus::id::", "primus::server::")
 #: Sent before a close: the client is not to come back.
 CLOSE: Final = Control("primus::server::close")
 
@@ -66,7 +69,7 @@ class Codec:
             raise
         except Exception as error:  # a user's parser may raise whatever it likes
             raise ValueError(f"the parser failed: {error!r}") from error
-        if type(value) is str and value.startswith(_PREFIX):
+        if type(value) is str and value.startswith(_CONTROLS):
             return Control(value)
         return Message(value)
 
