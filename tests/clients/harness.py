@@ -8,8 +8,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ _skip = pytest.mark.skipif(bool(_missing()) and os.environ.get("AHTRANSPORT_NODE
 node_marks = [pytest.mark.node, _skip]
 
 
-async def _records(stream: trio.abc.ReceiveStream) -> AsyncIterator[Record]:
+async def _records(stream: trio.abc.ReceiveStream) -> AsyncGenerator[Record, None]:
     """The JSON lines of a stream. Split at line feeds only: U+2028 is a line break for ``str.splitlines``."""
     pending = b""
     async for chunk in stream:
@@ -62,10 +62,11 @@ async def run_node(
     errors = bytearray()
 
     async def read_output(stream: trio.abc.ReceiveStream) -> None:
-        async for record in _records(stream):
-            records.append(record)
-            if on_record is not None:
-                await on_record(record)
+        async with aclosing(_records(stream)) as lines:
+            async for record in lines:
+                records.append(record)
+                if on_record is not None:
+                    await on_record(record)
 
     async def read_errors(stream: trio.abc.ReceiveStream) -> None:
         async for chunk in stream:
@@ -113,8 +114,9 @@ async def oracle(generation: int, options: Mapping[str, Any]) -> AsyncIterator[s
     """A real Primus server of one generation running the tests' application; yields its address."""
     async with node_process("oracle_primus.cjs", str(generation), json.dumps(options)) as process:
         assert process.stdout is not None
-        with trio.fail_after(20):
-            announced = await anext(_records(process.stdout))
+        async with aclosing(_records(process.stdout)) as lines:
+            with trio.fail_after(20):
+                announced = await anext(lines)
         yield f"http://127.0.0.1:{announced['port']}"
 
 

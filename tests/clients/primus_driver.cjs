@@ -216,7 +216,7 @@ function refusal(address) {
       let body = '';
       for await (const chunk of response) body += chunk;
       const { statusCode, statusMessage, headers } = response;
-      done({ statusCode, statusMessage, type: headers['content-type'], authenticate: headers['www-authenticate'], body });
+      done({ statusCode, statusMessage, type: headers['content-type'].split(';')[0], authenticate: headers['www-authenticate'], body });
     });
   });
 }
