@@ -141,12 +141,11 @@ class Application:
             if patience.cancelled_caught:
                 raise Reject(503, "authorization took too long")
 
-    def add(self, connection: Connection, *, primus_heartbeat: bool) -> None:
-        """Open a connection."""
+    def add(self, connection: Connection) -> None:
+        """A connection is there: it is in the table, and its heartbeat begins."""
         self.connections[connection.id] = connection
-        if primus_heartbeat:
+        if connection.speaks_primus:
             connection.watch(self.options.ping_interval, self.options.timeout)
-        connection.opened()
 
     def forget(self, connection: Connection) -> None:
         """A connection is over: it is in no table any more."""

@@ -59,6 +59,7 @@ class Connection:
         fingerprint: str | None,
         session_key: str | None,
         wire_id: str | None,
+        primus: bool,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.headers: Headers = request.headers
@@ -90,6 +91,8 @@ class Connection:
         self._calls: Calls | None = None
         self._outgoing: deque[tuple[Message | Event, trio.Event]] | None = None
         self._watch: Watch | None = None
+        #: Whether the client knows Primus' control messages; others would take them for the application's.
+        self.speaks_primus = primus
         #: When the last sign of life came, seconds of trio's clock.
         self.last_seen = trio.current_time()
         #: Whether this client sends pings itself (Primus up to 6): then it is never pinged.
@@ -522,19 +525,13 @@ class Connection:
         self.close(1001, "no sign of life", reconnect=True)
 
     def opened(self) -> None:
-        """Tell the application; the last step of a handshake."""
+        """Tell the application (for transformers): the last step of a handshake."""
         application = self._application
         for function, inline in application.on_open:
             self._call(function, (self,), inline, None, ordered=False)
         if application.handler is not None and self._state == "open":
             self._tasks += 1
             application.spawn(self._run_handler, application.handler)
-
-    def relink(self, link: Link) -> None:
-        """Write to another link from now on (for transformers)."""
-        self._link = link
-        if self._paused:
-            link.pause()
 
     def alive(self, now: float) -> None:
         """Note a sign of life (for transformers); ``now`` is trio's clock."""
@@ -561,7 +558,7 @@ class Connection:
             raise ValueError("the reason of a close has at most 123 bytes")
         if self._state != "open":
             return
-        if not reconnect:
+        if not reconnect and self.speaks_primus:
             for payload in self._transformer.encode(CLOSE, self._link.wire):
                 self._link.write(payload)
         self._link.close(code, reason)

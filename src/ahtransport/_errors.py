@@ -70,14 +70,23 @@ class Reject(AhTransportError):
         status: HTTP status, 400 to 599.
         reason: told to the client in the body, as ``{"error": reason}``.
         headers: added to the response.
+        body: sent instead of the JSON, if it is not None; its ``Content-Type`` is one of ``headers``.
     """
 
-    def __init__(self, status: int = 401, reason: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        status: int = 401,
+        reason: str = "",
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        body: bytes | None = None,
+    ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"a refusal needs a status from 400 to 599, not {status}")
         self.status = status
         self.reason = reason
         self.headers = list(headers)
+        self.body = body
         super().__init__(f"{status} {reason}".rstrip())
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from ahtransport._config import read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError
 from ahtransport._http import Response
@@ -99,6 +100,10 @@ class Mount:
         """Give the time of trio's clock, seconds."""
         return trio.current_time()
 
+    def seconds(self, duration: Any) -> float:
+        """Read a duration as the configuration does; see ``ahtransport.abc.Core``."""
+        return read_duration(duration)
+
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` at a time of trio's clock."""
         return self._application.deadlines.at(when, callback)
@@ -118,9 +123,9 @@ class Mount:
         transformer: Transformer,
         *,
         wire_id: str | None = None,
-        primus_heartbeat: bool = True,
+        primus: bool = True,
     ) -> Connection:
-        """Open a connection; see ``ahtransport.abc.Core``."""
+        """Make a connection; see ``ahtransport.abc.Core``."""
         fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
         linked = may_link_session(request, source, self.options.origins, self.options.link_session)
         if source == "cookie" and not linked:
@@ -133,6 +138,7 @@ class Mount:
             fingerprint=fingerprint,
             session_key=session_key(fingerprint) if linked and fingerprint else None,
             wire_id=wire_id,
+            primus=primus,
         )
-        self._application.add(connection, primus_heartbeat=primus_heartbeat)
+        self._application.add(connection)
         return connection

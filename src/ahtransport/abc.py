@@ -100,14 +100,17 @@ class Link(Protocol):
     """Where a connection writes *now*: a WebSocket or a poll buffer; swapped on an upgrade.
 
     Nothing here waits; all of it may be called from any task of the loop.
-
-    Attributes:
-        wire: which encoding of a payload it takes ("text", "base64" …); payloads are shared per wire.
-        transport: "websocket" or "polling".
     """
 
-    wire: str
-    transport: str
+    @property
+    def wire(self) -> str:
+        """Which encoding of a payload it takes ("text", "polling" …); payloads are shared per wire."""
+        ...
+
+    @property
+    def transport(self) -> str:
+        """What carries it: "websocket" or "polling"."""
+        ...
 
     @property
     def buffered(self) -> int:
@@ -178,8 +181,8 @@ class Peer(Receiver, Protocol):
         """Take one packet that the transformer decoded itself."""
         ...
 
-    def relink(self, link: Link) -> None:
-        """Write to this link from now on."""
+    def opened(self) -> None:
+        """Tell the application of it: the last step of a handshake. It may be closed when this returns."""
         ...
 
 
@@ -226,6 +229,14 @@ class Core(Protocol):
         """Give the time of trio's clock, seconds."""
         ...
 
+    def seconds(self, duration: Any) -> float:
+        """Read a duration from the transformer's options as the configuration does: milliseconds, or text.
+
+        Raises:
+            ValueError: it is none.
+        """
+        ...
+
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` when trio's clock reaches ``when``. One task serves all deadlines; it must not wait."""
         ...
@@ -245,16 +256,16 @@ class Core(Protocol):
         transformer: Transformer,
         *,
         wire_id: str | None = None,
-        primus_heartbeat: bool = True,
+        primus: bool = True,
     ) -> Peer:
-        """Open a connection: from here on the application knows of it.
+        """Make a connection; the application learns of it by :meth:`Peer.opened`.
 
         Args:
             request: the handshake; headers, query, address and fingerprint come from it.
             link: where to write now.
             transformer: who encodes for it.
             wire_id: the id under which the client knows itself, where that is not the connection's own.
-            primus_heartbeat: whether Primus' ping and time-out keep watch over it.
+            primus: whether the client speaks Primus' protocol: its heartbeat keeps watch, its control messages are sent.
         """
         ...
 

@@ -45,7 +45,9 @@ class WebSocketTransformer:
             Reject: the application does not want the client.
         """
         await self._core.authorize(request)
-        return self._core.connect(request, socket, self)
+        peer = self._core.connect(request, socket, self)
+        peer.opened()
+        return peer
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as one message."""

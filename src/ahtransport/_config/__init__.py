@@ -6,6 +6,7 @@ environment and keyword arguments, ``_load`` makes one :class:`Config` of them, 
 
 from __future__ import annotations
 
+from ahtransport._config._kinds import read_duration
 from ahtransport._config._load import Config, load_config
 from ahtransport._config._reference import reference_markdown, template_toml, to_toml
 from ahtransport._config._schema import (
@@ -36,6 +37,7 @@ __all__ = [
     "WebSocketServer",
     "WebSocketServers",
     "load_config",
+    "read_duration",
     "reference_markdown",
     "template_toml",
     "to_toml",

@@ -384,3 +384,16 @@ class TransformerChoice(Kind):
         if not isinstance(value, str) or not value.strip() or (":" in value and not _DOTTED.fullmatch(value)):
             raise ValueError
         return value.strip()
+
+
+def read_duration(value: Any) -> float:
+    """Read one duration outside the configuration's own options; gives seconds.
+
+    Raises:
+        ValueError: it is none; the text says what one looks like.
+    """
+    kind = Duration()
+    try:
+        return kind.convert(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not {kind.expected}" + (f": {error}" if str(error) else "")) from error
