@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from ahtransport._barrier import contained
+
 if TYPE_CHECKING:
     from ahtransport._heartbeat import Deadlines
 
@@ -77,6 +79,7 @@ class Channel:
         self._ending = False  # no more is written; the backlog leaves, then the stream is closed
         self._half_closed = False
         self._paused = False
+        self._parked = False  # whether the reading task waits for resume(), not for bytes
         self._wake = trio.Event()
         self._drained = trio.Event()
         self._scope = trio.CancelScope()
@@ -158,7 +161,11 @@ class Channel:
         """Go on reading; nothing arrives before this returns."""
         if self._paused:
             self._paused = False
-            self._wake.set()
+            if self._parked:
+                self._wake.set()
+            elif self._nursery is not None and not self.closed:
+                # The reading task waits for bytes, and what is left over must not wait for them, too.
+                self._nursery.start_soon(self._go_on)
 
     @property
     def paused(self) -> bool:
@@ -215,7 +222,9 @@ class Channel:
         while not self.closed:
             if self._paused:
                 self._wake = trio.Event()
+                self._parked = True
                 await self._wake.wait()
+                self._parked = False
                 if not self._ending:
                     self.wire.data(b"", trio.current_time())
                 continue
@@ -232,6 +241,13 @@ class Channel:
                 self.wire.eof()
                 if not self._ending:
                     return
+
+    async def _go_on(self) -> None:
+        with contained("a connection's protocol") as trouble:
+            if not self.closed and not self._ending:
+                self.wire.data(b"", trio.current_time())
+        if trouble.caught is not None:
+            self.abort()
 
     def _start_flush(self) -> None:
         if self._flusher is None and self._nursery is not None:
