@@ -16,12 +16,12 @@ CLOSED     the rest of what waits is flushed            none
 from __future__ import annotations
 
 import enum
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
-from wsproto.utilities import RemoteProtocolError
 
 from ahtransport._barrier import contained
 
@@ -35,6 +35,7 @@ __all__ = ["WebSocketWire"]
 
 _NO_STATUS = 1005
 _ABNORMAL = 1006
+_RESERVED = 0x70  # the three bits of a frame's first byte that only extensions use, and there are none
 
 
 class State(enum.Enum):
@@ -63,7 +64,7 @@ class WebSocketWire:
         self._told = False  # whether the receiver knows that it is over
         self._buffer = bytearray()
         self._left = 0  # bytes of the current frame, header included, that wsproto has not had yet
-        self._parts: list[Any] = []
+        self._partial: Any = None  # StringIO or BytesIO: what has come of a message in more than one piece
         self._size = 0  # of the message that is arriving, bytes
         self._fragments = 0
         self._control_second = 0.0
@@ -126,6 +127,7 @@ class WebSocketWire:
         channel.wire = self
         channel.flush_timeout = self._host.flush_timeout
         if channel.closed:
+            self._finish(_ABNORMAL, "")
             return
         self._state = State.OPEN
         channel.cork()
@@ -200,10 +202,17 @@ class WebSocketWire:
             if self._channel.paused and self._state is State.OPEN:
                 break
             if not self._left:
+                if buffer[start] & _RESERVED:  # wrong whatever follows, and perhaps nothing does
+                    self._fail(1002, "reserved bits are set")
+                    return
                 header = _parse_header(buffer, start)
                 if header is None:
                     break
-                if not self._check_header(header, now):
+                trouble = self._over_limit(header, now)
+                if trouble is not None:
+                    # A length in a header that is not even right is no length: 1002, not 1009.
+                    if trouble[0] != 1009 or self._feed(bytes(buffer[start : start + header[2]])):
+                        self._fail(*trouble)
                     return
                 self._left = header[2] + header[3]
             stop = min(start + self._left, size)
@@ -214,8 +223,8 @@ class WebSocketWire:
                 return
         del buffer[:start]
 
-    def _check_header(self, header: tuple[int, bool, int, int], now: float) -> bool:
-        """Check a frame's header against the limits. False: the connection is over."""
+    def _over_limit(self, header: tuple[int, bool, int, int], now: float) -> tuple[int, str] | None:
+        """Check a frame's header against the limits; gives the code and the reason to close with."""
         opcode, fin, _, length = header
         if opcode >= 8:
             second = now // 1
@@ -223,45 +232,37 @@ class WebSocketWire:
                 self._control_second, self._controls = second, 0
             self._controls += 1
             if self._controls > self._host.max_control_frames:
-                self._fail(1008, "too many control frames")
-                return False
-            return True
+                return 1008, "too many control frames"
+            return None
         if opcode:
             self._size = self._fragments = 0
         self._size += length
         self._fragments += 1
         if self._size > self._host.max_length:
-            self._fail(1009, f"a message may have {self._host.max_length} bytes")
-            return False
+            return 1009, f"a message may have {self._host.max_length} bytes"
         if self._fragments > self._host.max_fragments:
-            self._fail(1008, "too many fragments")
-            return False
+            return 1008, "too many fragments"
         if fin:
             self._fragments = 0
-        return True
+        return None
 
     def _feed(self, piece: bytes) -> bool:
         """Let wsproto decode a piece and act on its events. False: the connection is over."""
-        try:
-            self._proto.receive_data(piece)
-            for event in self._proto.events():
-                if not self._event(event):
-                    return False
-        except RemoteProtocolError as error:
-            hint = error.event_hint
-            self._fail(hint.code if isinstance(hint, CloseConnection) else 1002, str(error)[:100])
-            return False
-        return True
+        self._proto.receive_data(piece)
+        return all(map(self._event, self._proto.events()))
 
     def _event(self, event: Event) -> bool:
         if isinstance(event, TextMessage | BytesMessage):
-            if event.message_finished and not self._parts:
+            if self._partial is None and event.message_finished:
                 self._deliver(event.data if isinstance(event, TextMessage) else bytes(event.data))
             else:
-                self._parts.append(event.data)
+                # Not a list of pieces: a peer that sends byte by byte would make it many times as large as the message.
+                if self._partial is None:
+                    self._partial = StringIO() if isinstance(event, TextMessage) else BytesIO()
+                self._partial.write(event.data)
                 if event.message_finished:
-                    parts, self._parts = self._parts, []
-                    self._deliver("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
+                    whole, self._partial = self._partial.getvalue(), None
+                    self._deliver(whole)
         elif isinstance(event, Ping):
             if self._state is State.OPEN:
                 pong = self._proto.send(event.response())
@@ -269,7 +270,7 @@ class WebSocketWire:
                     self._pong = pong
                 else:
                     self._channel.write(pong)
-        elif isinstance(event, CloseConnection):
+        elif isinstance(event, CloseConnection):  # theirs, or what wsproto wants said to a peer that broke the rules
             code = _NO_STATUS if event.code is None else int(event.code)
             if self._state is State.OPEN:
                 self._channel.write(self._proto.send(event.response()))
@@ -299,7 +300,7 @@ class WebSocketWire:
 
     def _finish(self, code: int, reason: str) -> None:
         self._state = State.CLOSED
-        self._parts = []
+        self._partial = None
         if not self._told and hasattr(self, "_receiver"):
             self._told = True
             with contained("a WebSocket's receiver"):
