@@ -13,7 +13,6 @@ ENDED    nothing; what arrives is discarded  none
 from __future__ import annotations
 
 import enum
-import logging
 import re
 from email.utils import formatdate
 from http import HTTPStatus
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpWire"]
 
-_log = logging.getLogger("ahtransport")
 _PIPELINE = 65536  # bytes of further requests that wait while one is being served
 _SAFE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SAFE_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -177,15 +175,15 @@ class HttpWire:
 
     async def _ask(self, request: Request) -> Response:
         """Get the application's response, whatever it raises."""
-        response: Response | None = None
+        response: Any = None
         with contained(f"{request.method} {request.path!r}") as trouble:
             try:
                 response = await self._host.application.handle_request(request)
             except Reject as refusal:
                 response = refusal_response(refusal)
-        if trouble.caught or response is None:
-            response = Response.json(500, {"error": "internal server error"})
-        return response
+            if not isinstance(response, Response):
+                raise TypeError(f"a request is answered with a Response, not with {type(response).__name__}")
+        return Response.json(500, {"error": "internal server error"}) if trouble.caught else response
 
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
         websocket = WebSocketWire(self._channel, self._host)
@@ -199,7 +197,11 @@ class HttpWire:
                     response = refusal_response(refusal)
                 else:
                     # No checkpoint since the application has said yes: this can't be cancelled half-way.
-                    lines = self._head_lines(101, [*accept_headers(head), *request.response_headers])
+                    try:
+                        lines = self._head_lines(101, [*accept_headers(head), *request.response_headers])
+                    except Exception:
+                        receiver.closed(1006, "")
+                        raise
                     self._timer.cancel()
                     self._state = State.ENDED
                     websocket.accept(receiver, lines, bytes(self._buffer))
@@ -228,8 +230,10 @@ class HttpWire:
         """Write the head of a response.
 
         Raises:
-            ValueError: a header would break out of its line (response splitting).
+            ValueError: a header would break out of its line (response splitting), or the status is none.
         """
+        if status != 101 and not 200 <= status <= 599:
+            raise ValueError(f"{status} is not the status of a response")
         for name, value in headers:
             if not _SAFE_NAME.fullmatch(name) or not _SAFE_VALUE.fullmatch(value):
                 raise ValueError(f"the header {name!r} has characters that no header may have")
@@ -249,14 +253,14 @@ class HttpWire:
         if body is not None and not body.complete:
             self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
         length = None if response.status in (204, 304) else response.length
-        try:
+        what = f"the response to {request.method} {request.path!r}"
+        with contained(what) as trouble:
             head = self._head_lines(response.status, [*response.headers, *request.response_headers], length)
-        except ValueError:
-            _log.exception("the response to %s %r can't be sent", request.method, request.path)
+        if trouble.caught:
             response = Response.json(500, {"error": "internal server error"})
             length = response.length
             head = self._head_lines(500, response.headers, length)
-        with contained(f"the response to {request.method} {request.path!r}") as trouble:
+        with contained(what) as trouble:
             if isinstance(response.body, bytes):
                 self._channel.write(head if request.method == "HEAD" or length is None else head + response.body)
             else:
@@ -301,6 +305,8 @@ class HttpWire:
 
 def refusal_response(refusal: Reject) -> Response:
     """Turn a refusal into its response, as Primus does: ``{"error": reason}``."""
+    if refusal.body is not None:
+        return Response(refusal.status, refusal.body, refusal.headers)
     reason = refusal.reason or _phrase(refusal.status)
     return Response.json(refusal.status, {"error": reason}, refusal.headers)
 
