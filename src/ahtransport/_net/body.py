@@ -58,6 +58,8 @@ class Body:
     def feed(self, data: bytes) -> bytes:
         """Take bytes from the network; give back those that belong to the next request."""
         rest = b""
+        if self._broken is not None:
+            return b""  # nobody can tell what these bytes mean
         if self._decoder is not None:
             try:
                 piece = self._decoder.feed(data)
