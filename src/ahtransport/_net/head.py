@@ -49,7 +49,7 @@ class Head:
     Attributes:
         method: such as ``"GET"``.
         target: in origin form: it starts with ``/`` (or is ``*``).
-        headers: the fields, decoded as latin-1 (RFC 9110 section 5.5).
+        headers: the fields, decoded as latin-1 (RFC 9110 section 5.5), without those that have ``_`` in their names.
         keep_alive: whether the connection may serve another request.
         length: bytes of the body; None when it is chunked.
         http11: false for HTTP/1.0.
@@ -74,13 +74,15 @@ def check_size(data: bytes | bytearray, limits: Limits, end: int) -> None:
     """Check as much of a head as has arrived: ``data[:end]``, complete or not.
 
     Raises:
-        Reject: 414 or 431.
+        Reject: 414 or 431, and 400 when the first line can't be one of HTTP.
     """
     first = data.find(b"\r\n", 0, end)
     if (end if first < 0 else first) > limits.request_line:
         raise Reject(414, "the request line is too long")
     if first < 0:
         return
+    if data[max(first - 9, 0) : first - 3] != b" HTTP/":  # such as HTTP/0.9: no header will ever follow
+        raise Reject(400, "the request line is malformed")
     if end - first > limits.total:
         raise Reject(431, "the header fields are too large")
     if data.count(b"\r\n", 0, end) > limits.fields + 2:
@@ -106,6 +108,9 @@ class _Fields:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        # Programs that turn "-" into "_", as CGI does, would take X_Forwarded_For for what a proxy wrote.
+        if b"_" in name:
+            return
         self.fields.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
 
 
