@@ -18,6 +18,7 @@ from ahtransport._barrier import contained
 
 if TYPE_CHECKING:
     from ahtransport._heartbeat import Deadlines
+    from ahtransport.abc import Timer
 
 __all__ = ["Channel", "SocketChannel", "StreamChannel", "Wire"]
 
@@ -84,6 +85,7 @@ class Channel:
         self._drained = trio.Event()
         self._scope = trio.CancelScope()
         self._flusher: trio.CancelScope | None = None
+        self._lingering: Timer | None = None
         self._nursery: trio.Nursery | None = None
 
     # -- writing
@@ -198,7 +200,7 @@ class Channel:
         if not self._half_closed:
             self._half_closed = True
             self._end_output()
-            self._deadlines.at(trio.current_time() + _LINGER, self.abort)
+            self._lingering = self._deadlines.at(trio.current_time() + _LINGER, self.abort)
 
     # -- the two loops
 
@@ -214,6 +216,8 @@ class Channel:
             self.abort()
             self._backlog.clear()
             self.buffered = 0
+            if self._lingering is not None:
+                self._lingering.cancel()
             with trio.CancelScope(shield=True):
                 await self._close()
             self.wire.lost()

@@ -201,6 +201,7 @@ class HttpWire:
                         lines = self._head_lines(101, [*accept_headers(head), *request.response_headers])
                     except Exception:
                         receiver.closed(1006, "")
+                        request.response_headers.clear()  # or the refusal would fail for the same reason
                         raise
                     self._timer.cancel()
                     self._state = State.ENDED

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
     from ahtransport._net.host import Host
     from ahtransport._payload import Payload
-    from ahtransport.abc import Receiver
+    from ahtransport.abc import Receiver, Timer
 
 __all__ = ["WebSocketWire"]
 
@@ -69,6 +69,7 @@ class WebSocketWire:
         self._fragments = 0
         self._control_second = 0.0
         self._controls = 0
+        self._closing: Timer | None = None  # when patience with a closing peer ends
         self._pong: bytes | None = None  # the latest pong that had to wait; older ones are pointless
 
     # -- what transformers and connections call
@@ -103,7 +104,7 @@ class WebSocketWire:
             self._send_close(code, reason)
             self._state = State.CLOSING
             self._channel.resume()  # their close frame may be behind messages that nobody takes any more
-            self._host.deadlines.at(trio.current_time() + self._host.close_timeout, self._channel.abort)
+            self._patience()
 
     def pause(self) -> None:
         """Stop reading."""
@@ -188,6 +189,8 @@ class WebSocketWire:
 
     def lost(self) -> None:
         """The channel is closed."""
+        if self._closing is not None:
+            self._closing.cancel()
         if self._state is not State.CONNECTING:
             self._finish(_ABNORMAL, "")
 
@@ -296,7 +299,11 @@ class WebSocketWire:
         self._buffer.clear()
         self._finish(code, reason)
         self._channel.shutdown()
-        self._host.deadlines.at(trio.current_time() + self._host.close_timeout, self._channel.abort)
+        self._patience()
+
+    def _patience(self) -> None:
+        if self._closing is None:
+            self._closing = self._host.deadlines.at(trio.current_time() + self._host.close_timeout, self._channel.abort)
 
     def _finish(self, code: int, reason: str) -> None:
         self._state = State.CLOSED
