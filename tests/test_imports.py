@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"_actions"},  # level 2
     {"", "testing"},  # the doors: "" is ahtransport itself
     {"demo"},  # an application like any other
-    {"cli", "__main__"},
+    {"cli", "_cli", "__main__"},
 ]
 
 # What level 2 may know of level 1: the homes of its public names.
