@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -459,6 +460,56 @@ async def test_odd_times(public: Path, modified: int) -> None:
 
 def test_a_date_that_no_header_can_tell() -> None:
     assert http_date(1e20) is None
+
+
+@dataclass
+class Settings:
+    path: str = "/"
+    expires: float = 3600.0
+
+
+@dataclass
+class Fingerprint:
+    cookie_key: str = "sessionID"
+    to_set_cookie: bool = True
+    settings: Settings = field(default_factory=Settings)
+
+
+PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/", "/simple.html"])
+async def test_g9_a_browser_that_opens_a_page_gets_its_fingerprint(public: Path, path: str) -> None:
+    serve = StaticFiles([public], fingerprint=Fingerprint())
+    request = get(path, **PAGE)
+    response = await serve(request)
+    [(name, value)] = request.response_headers
+    assert name == "Set-Cookie"
+    assert value.startswith("sessionID=")
+    assert header(response, "Cache-Control") == "private, max-age=60"
+    again = get(path, **PAGE, Cookie=value.partition(";")[0])
+    assert header(await serve(again), "Cache-Control") == "max-age=60"
+    assert again.response_headers == []
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "fingerprint"),
+    [
+        ("/simple.html", {}, Fingerprint()),
+        ("/simple.html", {"Accept": "*/*"}, Fingerprint()),
+        ("/sub/deep/data.json", PAGE, Fingerprint()),
+        ("/missing.html", PAGE, Fingerprint()),
+        ("/simple.html", PAGE, Fingerprint(to_set_cookie=False)),
+        ("/simple.html", PAGE, None),
+    ],
+)
+async def test_everything_else_sets_no_cookie(
+    public: Path, path: str, headers: dict[str, str], fingerprint: Fingerprint | None
+) -> None:
+    request = get(path, **headers)
+    response = await StaticFiles([public], fingerprint=fingerprint)(request)
+    assert request.response_headers == []
+    assert header(response, "Cache-Control") in ("max-age=60", None)
 
 
 # --- large files -----------------------------------------------------------------------------------------------------

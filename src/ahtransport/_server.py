@@ -107,7 +107,7 @@ class Server:
             if not isinstance(choice, str | type):
                 raise ConfigError("servers.websocket.server.transformer: this version mounts one transformer at a time")
             self._mounts.append(Mount(application, config, load_transformer(choice), self._cors))
-        self._files = StaticFiles(web.public) if web.enabled else None
+        self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return application
 
     def _take(self, handler: Any) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from ahtransport._http import Request, Response
 from ahtransport._web.conditional import Validators, http_date, not_modified, precondition_failed, requested_range
+from ahtransport._web.fingerprint import FingerprintOptions, web_fingerprint
 from ahtransport._web.mime import content_type, mime_of
 
 if TYPE_CHECKING:
@@ -221,11 +222,19 @@ class StaticFiles:
         directories: the public ones; the first that has a file wins.
         max_age: seconds for which browsers may keep a file without asking.
         allow_origin: sent as ``Access-Control-Allow-Origin``; None sends none.
+        fingerprint: the cookie that a browser gets when it opens a page, so that the page's connection has it already;
+            None: none.
     """
 
     def __init__(
-        self, directories: Sequence[Path | str], max_age: float = 60, *, allow_origin: str | None = "*"
+        self,
+        directories: Sequence[Path | str],
+        max_age: float = 60,
+        *,
+        allow_origin: str | None = "*",
+        fingerprint: FingerprintOptions | None = None,
     ) -> None:
+        self._fingerprint = fingerprint
         self.directories = [Path(directory) for directory in directories]
         self.max_age = int(max_age)
         self._headers = [("Access-Control-Allow-Origin", allow_origin)] if allow_origin else []
@@ -238,7 +247,22 @@ class StaticFiles:
         found = await trio.to_thread.run_sync(find_file, self.directories, request.path, abandon_on_cancel=True)
         if found is not None:
             try:
-                return await serve_file(request, found, max_age=self.max_age, headers=self._headers)
+                response = await serve_file(request, found, max_age=self.max_age, headers=self._headers)
             except OSError:
                 pass  # it went, or changed, between being found and being read
+            else:
+                self._greet(request, found, response)
+                return response
         return Response.text(404, "that file is not found", always)
+
+    def _greet(self, request: Request, found: FoundFile, response: Response) -> None:
+        """Give a browser that opens a page its fingerprint; no cache may hand the same one to anybody else."""
+        opened = found.mime == "text/html" and "text/html" in request.headers.get("accept", "")
+        if self._fingerprint is None or not opened:
+            return
+        before = len(request.response_headers)
+        web_fingerprint(request, self._fingerprint)
+        if len(request.response_headers) > before:
+            response.headers = [
+                (name, f"private, {value}" if name == "Cache-Control" else value) for name, value in response.headers
+            ]
