@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import math
 import shutil
 import subprocess
+import time
 import uuid
 from typing import Any
 
@@ -221,6 +223,24 @@ def test_f11_numbers_with_very_many_digits(data: bytes) -> None:
 def test_f11_many_keys_and_many_nuls() -> None:
     assert len(JSON.decode(json.dumps({f"k{i}": i for i in range(60_000)}))) == 60_000
     assert JSON.decode(b'"' + b"\\u0000" * 160_000 + b'"') == "\0" * 160_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["[],", '"",', '"\\\\",', '"\\ud800",', "12345678901234567890,", "1e999,", '{"[":"]"},', "9", "[", '\\"', '"'],
+)
+def test_f12_four_times_the_input_does_not_take_sixteen_times_as_long(part: str) -> None:
+    def measure(size: int) -> float:
+        data = ("[" + part * (size // len(part)) + "[]]").encode()
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            with contextlib.suppress(ValueError):
+                JSON.encode(JSON.decode(data))
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    assert measure(400_000) < 10 * measure(100_000) + 0.02
 
 
 # --- JSON out --------------------------------------------------------------------------------------------------------

@@ -239,7 +239,7 @@ class MessagePackParser:
             value = self._decode(data)
         except RecursionError:
             raise ValueError(_TOO_DEEP.format(self.max_depth)) from None
-        except (msgspec.MsgspecError, UnicodeError, OverflowError) as error:
+        except (msgspec.MsgspecError, UnicodeError, OverflowError, TypeError) as error:  # TypeError: a map as a key
             raise ValueError(str(error)) from None
         deep = len(data) > self.max_depth and data.translate(_CONTAINERS).count(b"\x01") > self.max_depth
         if deep or (data.find(b"\xff") >= 0 and _TIMESTAMP.search(data)):
