@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 
@@ -10,10 +11,11 @@ from ahtransport._config import read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError
 from ahtransport._http import Response
+from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ahtransport._application import Application
     from ahtransport._config import Config
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from ahtransport._web.cors import Cors
     from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
 
-__all__ = ["Mount", "session_key"]
+__all__ = ["Choice", "Mount", "choices", "session_key"]
+
+_KEY: Final = "servers.websocket.server.transformer"
 
 #: Whose protocol the spec speaks of: the newest generation of clients that is tested.
 _PRIMUS: Final = "8.0.9"
@@ -36,22 +40,66 @@ def session_key(fingerprint: str) -> str:
     return f"fingerprint:{fingerprint}"
 
 
+class Choice(NamedTuple):
+    """A transformer that the configuration asks for, and what it says of it."""
+
+    kind: type[Transformer]
+    pathname: str | None
+    transport: Mapping[str, Any]
+
+
+def choices(config: Config) -> list[Choice]:
+    """Read ``servers.websocket.server.transformer``: one transformer, a list, or a table of name and pathname (or a
+    table with ``pathname`` and ``transport``).
+
+    Raises:
+        ConfigError: one is unknown, comes twice, or has settings that it can't have.
+    """
+    options = config.servers.websocket.server
+    asked = options.transformer
+    if isinstance(asked, str | type):
+        return [Choice(load_transformer(asked), None, options.transport)]
+    found: list[Choice] = []
+    for name, settings in asked.items() if isinstance(asked, Mapping) else ((name, {}) for name in asked):
+        kind = load_transformer(name)
+        if isinstance(settings, str):
+            settings = {"pathname": settings}
+        if not isinstance(settings, Mapping) or set(settings) - {"pathname", "transport"}:
+            raise ConfigError(f"{_KEY}.{name}: takes a pathname, or a table with `pathname` and `transport`")
+        pathname, transport = settings.get("pathname"), settings.get("transport", options.transport.get(kind.name, {}))
+        if pathname is not None and not (isinstance(pathname, str) and pathname.startswith("/")):
+            raise ConfigError(f'{_KEY}.{name}: the pathname must be a path such as "/primus", not {pathname!r}')
+        if not isinstance(transport, Mapping):
+            raise ConfigError(f"{_KEY}.{name}: `transport` must be a table")
+        if any(kind is other.kind and pathname == other.pathname for other in found):
+            raise ConfigError(f"{_KEY}: {kind.name} is there twice")
+        found.append(Choice(kind, pathname.rstrip("/") if pathname else None, transport))
+    strangers = set(options.transport) - {choice.kind.name for choice in found}
+    if strangers:
+        raise ConfigError(
+            f"servers.websocket.server.transport: with several transformers its keys are their names, unlike "
+            f"{sorted(strangers)[0]!r}"
+        )
+    return found
+
+
 class Mount:
     """A transformer at its pathname; it is the ``ahtransport.abc.Core`` of that transformer, too."""
 
-    def __init__(self, application: Application, config: Config, kind: type[Transformer], cors: Cors) -> None:
+    def __init__(self, application: Application, config: Config, choice: Choice, cors: Cors) -> None:
         """Make the transformer.
 
         Raises:
             ConfigError: it does not like its options.
         """
+        kind = choice.kind
         self._application = application
         self._config = config
         self._cors = cors
         self.options = config.servers.websocket.server
         self.codec = application.codec
         default = config.origin("servers.websocket.server.pathname") == "default"
-        self.pathname: str = (kind.default_pathname if default else None) or self.options.pathname
+        self.pathname: str = choice.pathname or (kind.default_pathname if default else None) or self.options.pathname
         parser = self.options.parser
         self.spec: Mapping[str, Any] = {
             "pingInterval": int(self.options.ping_interval * 1000),
@@ -61,9 +109,11 @@ class Mount:
             "parser": parser.lower() if isinstance(parser, str) else "custom",
         }
         try:
-            self.transformer: Transformer = kind(self, self.options.transport)  # type: ignore[call-arg]
+            self.transformer: Transformer = kind(self, choice.transport)  # type: ignore[call-arg]
         except ValueError as error:
             raise ConfigError(f"servers.websocket.server.transport: {error}") from error
+        # Where several share a pathname, a request is for the first that says so.
+        self.claims: Callable[[Request], bool] = getattr(self.transformer, "claims", lambda request: True)
 
     def takes(self, path: str) -> bool:
         """Tell whether a path is this transformer's; as in Primus, every path that begins with the pathname is."""

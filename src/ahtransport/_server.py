@@ -14,11 +14,11 @@ from ahtransport._application import Application
 from ahtransport._blocking import BlockingWatch
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
-from ahtransport._mount import Mount, session_key
+from ahtransport._mount import Mount, choices, session_key
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._parsers import JSONParser
-from ahtransport._registry import load_object, load_parser, load_transformer
+from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._transforms import is_async
 from ahtransport._web.cors import Cors, cors_warning
@@ -103,10 +103,7 @@ class Server:
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
         if config.servers.websocket.enabled:
-            choice = options.transformer
-            if not isinstance(choice, str | type):
-                raise ConfigError("servers.websocket.server.transformer: this version mounts one transformer at a time")
-            self._mounts.append(Mount(application, config, load_transformer(choice), self._cors))
+            self._mounts = [Mount(application, config, choice, self._cors) for choice in choices(config)]
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return application
 
@@ -440,7 +437,7 @@ class Server:
         response = await self.middleware.run(request)
         if response is not None:
             return response
-        mount, handler = self._find(request.path)
+        mount, handler = self._find(request)
         if mount is not None:
             return await mount.handle_request(request)
         if handler is not None:
@@ -458,20 +455,24 @@ class Server:
         if response is not None:
             text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
             raise Reject(response.status if response.status >= 400 else 403, text[:500])
-        mount, _ = self._find(request.path)
+        mount, _ = self._find(request)
         if mount is None:
             raise Reject(404, "no websockets here")
         if self.stopping:
             raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
         return await mount.handle_upgrade(request, socket)
 
-    def _find(self, path: str) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:
-        """Find who answers for a path; the longest prefix wins."""
+    def _find(self, request: Request) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:
+        """Find who answers: the longest prefix wins; at the same pathname, the first transformer that claims it."""
+        path = request.path
         best = -1
         mount: Mount | None = None
         handler: Callable[[Request], Awaitable[Response]] | None = None
         for candidate in self._mounts:
-            if candidate.takes(path) and len(candidate.pathname) > best:
+            if candidate.takes(path) and (
+                len(candidate.pathname) > best
+                or (mount is not None and candidate.pathname == mount.pathname and not mount.claims(request))
+            ):
                 best, mount = len(candidate.pathname), candidate
         for prefix, route in self._routes.items():
             if len(prefix) > best and (path == prefix or path.startswith(prefix + "/")):

@@ -265,7 +265,8 @@ class Core(Protocol):
             link: where to write now.
             transformer: who encodes for it.
             wire_id: the id under which the client knows itself, where that is not the connection's own.
-            primus: whether the client speaks Primus' protocol: its heartbeat keeps watch, its control messages are sent.
+            primus: whether the client speaks Primus' protocol: its heartbeat keeps watch, its control messages
+                are sent.
         """
         ...
 
@@ -278,6 +279,9 @@ class Transformer(Protocol):
         name: under which the registry and ``connection.transformer`` know it.
         default_pathname: where it is mounted unless the configuration says so; None: where
             ``servers.websocket.server.pathname`` says by default.
+
+    A transformer may have a method ``claims(request) -> bool``, which is asked where several share a pathname: the
+    first that claims a request gets it. One without the method claims all.
     """
 
     name: ClassVar[str]

@@ -34,6 +34,10 @@ class WebSocketTransformer:
             raise ValueError(f"unknown option {option!r}: the websockets transformer has none")
         self._core = core
 
+    def claims(self, request: Request) -> bool:
+        """Leave requests with ``EIO=`` in their query to Engine.IO, where both share a pathname."""
+        return "EIO" not in request.query
+
     async def handle_request(self, request: Request) -> Response:
         """Say that a plain request is of no use here, as Primus does: 426."""
         return Response.text(426, "Upgrade Required", [("Upgrade", "websocket"), ("Connection", "Upgrade")])
