@@ -14,13 +14,14 @@ import httptools
 from ahtransport._errors import Reject
 from ahtransport._http import Headers
 
-__all__ = ["Head", "Limits", "check_size", "parse_head"]
+__all__ = ["Head", "HeadReader", "Limits", "parse_head"]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.[01]")
 _FIELD_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_CR: Final = 0x0D
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -58,43 +59,72 @@ class Head:
 
     __slots__ = ("headers", "http11", "keep_alive", "length", "method", "target", "websocket")
 
-    def __init__(self, method: str, target: str, fields: list[tuple[str, str]], version: str, keep_alive: bool) -> None:
+    def __init__(self, method: str, target: str, fields: list[tuple[str, str]], http11: bool) -> None:
         self.method = method
         self.target = target
         self.headers = Headers(fields)
-        self.http11 = version == "1.1"
-        self.keep_alive = keep_alive
+        self.http11 = http11
         self.length: int | None = _body_length(self.headers, self.http11)
         connection = {word.strip().lower() for word in self.headers.get("connection", "").split(",")}
+        self.keep_alive = "close" not in connection and (http11 or "keep-alive" in connection)
         upgrade = {word.strip().lower() for word in self.headers.get("upgrade", "").split(",")}
         self.websocket = "upgrade" in connection and "websocket" in upgrade
 
 
-def check_size(data: bytes | bytearray, limits: Limits, end: int) -> None:
-    """Check as much of a head as has arrived: ``data[:end]``, complete or not.
+class HeadReader:
+    """Finds the end of a head in bytes that arrive in pieces of any size, and looks at each of them once.
 
-    Raises:
-        Reject: 414 or 431, and 400 when the first line can't be one of HTTP.
+    What is too long is refused as soon as it is, complete or not; so is what can't become a head whatever follows.
     """
-    first = data.find(b"\r\n", 0, end)
-    if (end if first < 0 else first) > limits.request_line:
-        raise Reject(414, "the request line is too long")
-    if first < 0:
-        return
-    if data[max(first - 9, 0) : first - 3] != b" HTTP/":  # such as HTTP/0.9: no header will ever follow
-        raise Reject(400, "the request line is malformed")
-    if end - first > limits.total:
-        raise Reject(431, "the header fields are too large")
-    if data.count(b"\r\n", 0, end) > limits.fields + 2:
-        raise Reject(431, "there are too many header fields")
-    start = first + 2
-    while start < end:
-        stop = data.find(b"\r\n", start, end)
-        if (end if stop < 0 else stop) - start > limits.line:
+
+    __slots__ = ("_fields", "_first", "_limits", "_line", "_seen")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._line = 0  # where the current line starts
+        self._seen = 0
+        self._first = -1  # where the request line ends
+        self._fields = 0
+
+    def end(self, data: bytearray) -> int | None:
+        """Give where the head that ``data`` begins with ends, its empty line included; None: not all of it is there.
+
+        ``data`` may only grow between calls.
+
+        Raises:
+            Reject: 414, 431, and 400 for lines that do not end with CR LF, NUL, or a first line that is not HTTP's.
+        """
+        while (feed := data.find(b"\n", self._seen)) >= 0:
+            stop = feed - 1
+            if stop < self._line or data[stop] != _CR:
+                raise Reject(400, "lines must end with CR LF")
+            if stop == self._line and self._first >= 0:
+                return feed + 1
+            self._check_line(data, stop)
+            if self._first < 0:
+                if data[max(stop - 9, 0) : stop - 3] != b" HTTP/":  # such as HTTP/0.9: no header will ever follow
+                    raise Reject(400, "the request line is malformed")
+                self._first = stop
+            else:
+                self._fields += 1
+                if self._fields > self._limits.fields:
+                    raise Reject(431, "there are too many header fields")
+            self._line = self._seen = feed + 1
+        if data.find(b"\0", self._seen) >= 0:
+            raise Reject(400, "there is a NUL")
+        self._seen = len(data)
+        self._check_line(data, len(data) - data.endswith(b"\r"))
+        return None
+
+    def _check_line(self, data: bytearray, stop: int) -> None:
+        size = stop - self._line
+        if self._first < 0:
+            if size > self._limits.request_line:
+                raise Reject(414, "the request line is too long")
+        elif size > self._limits.line:
             raise Reject(431, "a header field is too long")
-        if stop < 0:
-            return
-        start = stop + 2
+        elif size and stop - self._first > self._limits.total:
+            raise Reject(431, "the header fields are too large")
 
 
 class _Fields:
@@ -114,11 +144,11 @@ class _Fields:
         self.fields.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
 
 
-def parse_head(data: bytes, limits: Limits) -> Head:
+def parse_head(data: bytes) -> Head:
     """Parse a head that ends with an empty line.
 
     Raises:
-        Reject: 400 for what is malformed, 431 for too many fields, 501 for an unknown method, 505 for a version other
+        Reject: 400 for what is malformed, 501 for an unknown method, 505 for a version other
             than 1.0 and 1.1.
     """
     lines = data[:-4].split(b"\r\n")
@@ -126,8 +156,6 @@ def parse_head(data: bytes, limits: Limits) -> Head:
         if re.fullmatch(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9.]+", lines[0]):
             raise Reject(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise Reject(400, "the request line is malformed")
-    if len(lines) - 1 > limits.fields:
-        raise Reject(431, "there are too many header fields")
     for line in lines[1:]:
         if not _FIELD_LINE.fullmatch(line):
             raise Reject(400, "a header field is malformed")
@@ -147,7 +175,7 @@ def parse_head(data: bytes, limits: Limits) -> Head:
         target = "/" + target.split("://", 1)[1].partition("/")[2]
     if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
         raise Reject(400, "the request target is malformed")
-    head = Head(method, target, seen.fields, parser.get_http_version(), parser.should_keep_alive())
+    head = Head(method, target, seen.fields, lines[0].endswith(b"1.1"))
     hosts = head.headers.get_all("host")
     if len(hosts) > 1 or (head.http11 and not hosts) or (hosts and not _HOST.fullmatch(hosts[0])):
         raise Reject(400, "there must be one Host header with a host in it")

@@ -26,7 +26,7 @@ from ahtransport._errors import Reject
 from ahtransport._http import Request, Response
 from ahtransport._net.body import Body
 from ahtransport._net.handshake import accept_headers, check_upgrade
-from ahtransport._net.head import Head, check_size, parse_head
+from ahtransport._net.head import Head, HeadReader, parse_head
 from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class HttpWire:
         self._host = host
         self._state = State.HEAD
         self._buffer = bytearray()
+        self._reader = HeadReader(host.limits)
         self._body: Body | None = None
         self._task: trio.CancelScope | None = None
         self._keep_alive = True
-        self._answered = False
         self._timer = host.deadlines.at(trio.current_time() + host.header_timeout, self._head_late)
 
     # -- what the channel calls
@@ -120,24 +120,20 @@ class HttpWire:
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):  # tolerated before a request line, RFC 9112 section 2.2
             del buffer[:2]
+            self._reader = HeadReader(self._host.limits)
         if not buffer:
             return
-        end = buffer.find(b"\r\n\r\n")
         try:
-            if end < 0:
-                check_size(buffer, self._host.limits, len(buffer))
-                if b"\n" in buffer.replace(b"\r\n", b"") or b"\0" in buffer:
-                    raise Reject(400, "lines must end with CR LF")
+            end = self._reader.end(buffer)
+            if end is None:
                 return
-            check_size(buffer, self._host.limits, end)
-            data = bytes(buffer[: end + 4])
-            del buffer[: end + 4]
-            head = parse_head(data, self._host.limits)
+            head = parse_head(bytes(buffer[:end]))
         except Reject as refusal:
             self._refuse(refusal)
             return
+        del buffer[:end]
+        self._reader = HeadReader(self._host.limits)
         self._timer.cancel()
-        self._answered = False
         self._keep_alive = self._keep_alive and head.keep_alive
         self._body = Body(head.length, self._host.body_timeout, self._channel.pause, self._channel.resume)
         request = Request(
