@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
-from hostile.wire import TEXT, Answer, Raw, frame, upgrade
 
 from ahtransport import Connection, Server
+from hostile.wire import TEXT, Answer, Raw, frame, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -107,7 +107,7 @@ class Target:
     async def wait_for(self, condition: Callable[[], bool], seconds: float = _BACK) -> None:
         """Wait until something is so; looks every few milliseconds."""
         with trio.fail_after(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 -- there is nothing that would tell
                 await trio.sleep(0.005)
 
     # -- the invariants
@@ -149,7 +149,7 @@ class Target:
         for raw in self.raws:
             raw.hang_up()
         with trio.move_on_after(_BACK):
-            while self._state() != self._before:
+            while self._state() != self._before:  # noqa: ASYNC110
                 await trio.sleep(0.005)
         assert self._state() == self._before
         await self.bystander()
@@ -171,7 +171,7 @@ async def under_attack(
 
     ``prepare`` may register more functions; ``make`` makes another kind of server.
     """
-    settings: dict[str, Any] = {"port": 0, "ping_interval": 0, "close_timeout": 500}
+    settings: dict[str, Any] = {"port": 0, "ping_interval": 0, "close_timeout": 150}
     server = make(handler, **(settings | options)) if make is Server else make(**(settings | options))
     target = Target(server)
     if prepare is not None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from hostile.support import Target, under_attack
-from hostile.wire import TEXT, frame, request
 
 from ahtransport import Connection, Reject, Response, Server
+from hostile.support import Target, under_attack
+from hostile.wire import TEXT, frame, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
