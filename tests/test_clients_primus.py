@@ -5,9 +5,11 @@ must be equal. What the scenario itself has to show is asserted on the record as
 """
 
 import json
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
+import trio
 
 from clients.app import EchoApp, served
 from clients.harness import Record, drive_primus, node_marks, oracle
@@ -42,14 +44,14 @@ def primus_options(scenario: str, generation: int) -> dict[str, Any]:
     """What the real server is started with, and what the client library is compiled from."""
     options: dict[str, Any] = {"emitter": True} if scenario == "emitter" else {}
     if scenario in {"heartbeat", "mute"}:
-        options |= {"timeout": 1000} if generation == 6 else {"pingInterval": 400}
+        options |= {"timeout": 1500} if generation == 6 else {"pingInterval": 600}
     return options
 
 
 def our_options(scenario: str) -> dict[str, Any]:
     """The same for ours. One server is right for all generations, so the generation does not enter."""
     if scenario == "heartbeat":
-        return {"ping_interval": 400, "timeout": 1000}
+        return {"ping_interval": 600, "timeout": 1500}
     if scenario == "mute":
         return {"ping_interval": 300, "timeout": 800}
     return {}
@@ -57,11 +59,16 @@ def our_options(scenario: str) -> dict[str, Any]:
 
 async def both(scenario: str, generation: int, theirs: dict[str, Any], app: EchoApp) -> list[Record]:
     """Run the scenario against a real Primus and against ours; the record, once it is seen to be the same."""
-    compiled = json.dumps(theirs)
-    async with oracle(generation, theirs) as url:
-        expected = await drive_primus(str(generation), scenario, url, compiled)
-    async with served(app) as url:
-        records = await drive_primus(str(generation), scenario, url, compiled)
+    expected: list[Record] = []
+    records: list[Record] = []
+
+    async def drive(running: AbstractAsyncContextManager[str], into: list[Record]) -> None:
+        async with running as url:
+            into.extend(await drive_primus(str(generation), scenario, url, json.dumps(theirs)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drive, oracle(generation, theirs), expected)
+        nursery.start_soon(drive, served(app), records)
     assert records == expected
     assert records[0] == {"primus": VERSIONS[generation]}
     return records

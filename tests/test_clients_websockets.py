@@ -33,7 +33,7 @@ def ask(peer: ClientConnection, message: Any) -> Any:
 
 @pytest.mark.parametrize("path", ["/primus", "/primus/", "/primus?query=1", "/primus?_primuscb=Q84Nu17"])
 async def test_json(path: str) -> None:
-    messages = [None, True, 1, 1.5, "wörld \u2028", [], {"a": [{"b": None}]}]
+    messages: list[Any] = [None, True, 1, 1.5, "wörld \u2028", [], {"a": [{"b": None}]}]
 
     def client(peer: ClientConnection) -> None:
         assert [ask(peer, message) for message in messages] == messages

@@ -108,7 +108,7 @@ const SCENARIOS = {
     const data = [];
     client.on('data', (message) => data.push(message));
     const since = Date.now();
-    for (let beats = 0; beats < 4 || Date.now() - since < 1500; beats += 1) {
+    for (let beats = 0; beats < 4 || Date.now() - since < 2000; beats += 1) {
       const sent = first ? null : next(client, 'outgoing::pong');
       const [time] = await next(client, first ? 'incoming::pong' : 'incoming::ping');
       if (sent) await sent;
