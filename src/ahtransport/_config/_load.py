@@ -46,8 +46,8 @@ class Config:
     _given: Mapping[str, _Given] = field(default=MappingProxyType({}), repr=False, compare=False, hash=False)
 
     def origin(self, key: str) -> str:
-        """Say where an option's value came from: "default", the file's name, "environment AHTRANSPORT__…", "config
-        argument" or "keyword argument".
+        """Say where an option's value came from: "default", the file's name, ``environment AHTRANSPORT__…``,
+        "config argument" or "keyword argument".
 
         Args:
             key: dotted, such as "servers.web.port"; camelCase and the flat names of keywords work, too. A key inside
