@@ -15,18 +15,8 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 LAYERS: list[set[str]] = [
     {"_errors", "_http", "_payload", "_barrier", "_blocking", "_heartbeat"},  # values and tools that know nothing else
     {"abc"},  # the seams
-    {
-        "_config",
-        "_parsers",
-        "_primus",
-        "_session",
-        "_rooms",
-        "_registry",
-        "_calls",
-        "_transforms",
-        "_net",
-        "transports",
-    },
+    {"_calls", "_config", "_parsers", "_primus", "_registry", "_rooms", "_session", "_transforms"},
+    {"_net", "transports"},
     {"_application", "_connection"},
     {"_web", "client"},
     {"_mount"},
