@@ -292,7 +292,8 @@ def test_the_same_version_twice_is_refused() -> None:
 
 
 def test_versions_are_written_as_javascript_writes_numbers() -> None:
-    assert [version_text(one) for one in (1, 1.0, 1.5, "x", True, None, [])] == ["1", "1", "1.5", "x", None, None, None]
+    versions: list[Any] = [1, 1.0, 1.5, "x", True, None, []]
+    assert [version_text(one) for one in versions] == ["1", "1", "1.5", "x", None, None, None]
 
 
 def test_the_documentation_lists_inputs_and_examples() -> None:

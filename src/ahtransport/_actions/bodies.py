@@ -93,7 +93,7 @@ def _parse_multipart(body: bytes, header: Message) -> list[tuple[str, Any]]:
     if not isinstance(boundary, str) or not 1 <= len(boundary) <= 70 or not boundary.isascii():
         raise Reject(400, "the multipart body has no valid boundary")
     # The first delimiter may open the body without a line break before it (RFC 2046 section 5.1.1).
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode(), MAX_FIELDS + 2)
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode(), MAX_FIELDS + 1)
     if len(parts) < 2 or not parts[-1].startswith(b"--"):
         raise Reject(400, f"the multipart body is not complete, or has more than {MAX_FIELDS} parts")
     pairs: list[tuple[str, Any]] = []

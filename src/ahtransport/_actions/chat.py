@@ -11,6 +11,7 @@ import trio
 
 from ahtransport._actions.inputs import maybe_await
 from ahtransport._actions.runner import told
+from ahtransport._actions.texts import shortened
 from ahtransport._errors import ConnectionClosed, RoomError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Chat:
         self._middleware: list[ChatMiddleware] = []
         self._listeners = False  # whether anybody listens to ``say``, which costs a call for each receiver
         # The rooms that were joined here, for those who want to know when a member is gone: by then it is in none.
-        self._joined: dict[Connection, set[str]] = {}
+        self.joined: dict[Connection, set[str]] = {}
         server.rooms.on_remove(self._deleted)
 
     # Middleware
@@ -112,7 +113,7 @@ class Chat:
             RoomError: it is in it already, there is no such room, or it is in too many.
         """
         if room in connection.rooms:
-            raise RoomError(f"connection already in this room ({room})")
+            raise RoomError(f"connection already in this room ({shortened(room)})")
         if room not in self._server.rooms:
             raise RoomError("room does not exist")
         for one in self._middleware:
@@ -121,7 +122,7 @@ class Chat:
         if room not in self._server.rooms:  # it may be gone by now
             raise RoomError("room does not exist")
         self._server.rooms.join(connection, room)
-        self._joined.setdefault(connection, set()).add(room)
+        self.joined.setdefault(connection, set()).add(room)
 
     async def leave(self, connection: Connection, room: str) -> None:
         """Let a connection out of a room.
@@ -130,16 +131,16 @@ class Chat:
             RoomError: it is not in it.
         """
         if room not in connection.rooms:
-            raise RoomError(f"connection not in this room ({room})")
+            raise RoomError(f"connection not in this room ({shortened(room)})")
         for one in self._middleware:
             if one.leave is not None:
                 await maybe_await(one.leave(connection, room))
         self._server.rooms.leave(connection, room)
-        self._joined.get(connection, set()).discard(room)
+        self.joined.get(connection, set()).discard(room)
 
     async def gone(self, connection: Connection) -> None:
         """Tell the middleware that a connection has left all its rooms by closing; what it raises is logged."""
-        for room in sorted(self._joined.pop(connection, ())):
+        for room in sorted(self.joined.pop(connection, ())):
             for one in self._middleware:
                 if one.leave is not None:
                     try:
@@ -155,7 +156,7 @@ class Chat:
             RoomError: the connection is not in it.
         """
         if room not in connection.rooms:
-            raise RoomError(f"connection not in this room ({room})")
+            raise RoomError(f"connection not in this room ({shortened(room)})")
         members = {
             member.id: {"id": member.id, "joinedAt": int(joined_at * 1000)}
             for member, joined_at in self._server.rooms.members(room).items()
@@ -175,7 +176,7 @@ class Chat:
         if not room or message is None or message == "":
             raise RoomError("both room and message are required")
         if connection is not None and room not in connection.rooms:
-            raise RoomError(f"connection not in this room ({room})")
+            raise RoomError(f"connection not in this room ({shortened(room)})")
         words = _words(message, room, "0" if connection is None else connection.id)
         for one in self._middleware:
             if one.on_say_receive is not None:
@@ -190,7 +191,7 @@ class Chat:
         """A room is about to be removed: its members are told, and nobody is asked."""
         self._server.broadcast(_words(DELETED, room, "0"), room=room)
         for member in self._server.rooms.members(room):
-            self._joined.get(member, set()).discard(room)
+            self.joined.get(member, set()).discard(room)
 
     async def _deliver(self, words: Words) -> None:
         room = words["room"]

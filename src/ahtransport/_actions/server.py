@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
 
 from ahtransport._actions.chat import Chat
 from ahtransport._actions.declare import Actions, declare
@@ -34,6 +36,7 @@ class LocalConnection:
     Attributes:
         type: "local".
         id, fingerprint: a new UUID.
+        session: one of its own.
         data: free for middleware and actions.
     """
 
@@ -44,8 +47,9 @@ class LocalConnection:
     remote_ip = "127.0.0.1"
     remote_port = 0
 
-    def __init__(self) -> None:
+    def __init__(self, sessions: SessionStore) -> None:
         self.id = self.fingerprint = str(uuid.uuid4())
+        self.session = sessions.session(f"local:{self.id}")
         self.data: dict[str, Any] = {}
         self.rooms: frozenset[str] = frozenset()
         self.headers: Mapping[str, str] = {}
@@ -75,11 +79,20 @@ class ActionServer(Server):
         self.chat = Chat(self)
         self.runner = Runner(self.actions, draining=lambda: self.stopping)
         self._configured()
-        self._tallies: dict[Connection, Tally] = {}
+        self.tallies: dict[Connection, Tally] = {}
         self._verbs = Verbs(self)
         self.on_open(self._opened)
         self.on_message(self._received)
         self.on_close(self._closed)
+
+    async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
+        """As :meth:`Server.serve`.
+
+        Raises:
+            LookupError: an action asks for a middleware that does not exist.
+        """
+        self.runner.check()
+        await super().serve(task_status=task_status)
 
     def configure(self, **options: Any) -> None:
         """As :meth:`Server.configure`."""
@@ -149,7 +162,8 @@ class ActionServer(Server):
             TypeError: the signature has something that no message can carry.
             ValueError: there is one of this name and version, or an option makes no sense.
         """
-        frame = sys._getframe(1)
+        here = inspect.currentframe()
+        frame = here.f_back if here is not None else None
 
         def add(function: F) -> F:
             self.actions.add(
@@ -209,8 +223,8 @@ class ActionServer(Server):
             ActionError: what a client would get as ``error``: an unknown action, a missing parameter …
             Exception: whatever the action raised, where a client would only learn of an internal error.
         """
-        who: Any = LocalConnection() if connection is None else connection
-        tally = self._tallies.get(who, Tally())
+        who: Any = LocalConnection(self.sessions) if connection is None else connection
+        tally = self.tallies.get(who, Tally())
         call = self.runner.accept(who, tally, {**(params or {}), "action": name})
         outcome = call if isinstance(call, Outcome) else await self.runner.run(call, tally, log=False)
         if outcome.cause is not None:
@@ -220,17 +234,17 @@ class ActionServer(Server):
     # Connections
 
     def _opened(self, connection: Connection) -> None:
-        self._tallies[connection] = Tally()
+        self.tallies[connection] = Tally()
         welcome = self.config.general.welcome_message
         if welcome:
             with suppress(ConnectionClosed):
                 connection.send_nowait({"welcome": welcome, "context": "api"})
 
     async def _received(self, connection: Connection, message: Any) -> None:
-        tally = self._tallies.get(connection)
-        if tally is not None:  # it is while the connection is open
-            await self._verbs.answer(connection, tally, message)
+        # What a client asked before it left is not worth doing any more.
+        if connection.state == "open":
+            await self._verbs.answer(connection, self.tallies[connection], message)
 
     async def _closed(self, connection: Connection, code: int, reason: str) -> None:
-        self._tallies.pop(connection, None)
+        self.tallies.pop(connection, None)
         await self.chat.gone(connection)

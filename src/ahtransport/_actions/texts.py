@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["UNDEFINED", "text_of", "truthy"]
+__all__ = ["UNDEFINED", "shortened", "text_of", "truthy"]
 
 
 class _Undefined:
@@ -45,3 +45,8 @@ def text_of(value: Any) -> str:
             "" if one is None else text_of(one) if not isinstance(one, (list, tuple)) else "…" for one in value
         )
     return str(value)
+
+
+def shortened(text: str, limit: int = 255) -> str:
+    """Cut what an error repeats of a request, so that no reply is long because the request was."""
+    return text if len(text) <= limit else text[:limit] + "…"

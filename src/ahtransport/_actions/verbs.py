@@ -17,7 +17,7 @@ import msgspec
 
 from ahtransport._actions.files import file_reply
 from ahtransport._actions.runner import INTERNAL_ERROR, ActionCall, Outcome, Tally, told
-from ahtransport._actions.texts import UNDEFINED, text_of, truthy
+from ahtransport._actions.texts import UNDEFINED, shortened, text_of, truthy
 from ahtransport._errors import ConnectionClosed, RoomError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Verbs:
     async def _verb(self, connection: Connection, tally: Tally, verb: Any, rest: Any, message_id: Any) -> Reply:
         run = self._data.get(verb) if isinstance(verb, str) else None
         if run is None:
-            return _error(f"verb not found or not allowed ({_shortened(text_of(verb))})", _left(rest), message_id)
+            return _error(f"verb not found or not allowed ({shortened(text_of(verb))})", _left(rest), message_id)
         try:
             data = await run(connection, tally, rest)
         except Exception as error:
@@ -106,11 +106,7 @@ class Verbs:
             await _send_outcome(connection, call, message_id)
         elif runner.waits(call) and tally.tasks < 2 * runner.limit:
             tally.tasks += 1
-            try:
-                connection.start_soon(self._run_beside, connection, tally, call, message_id)
-            except ConnectionClosed:
-                tally.tasks -= 1
-                tally.pending -= 1
+            connection.start_soon(self._run_beside, connection, tally, call, message_id)
         else:
             # Nothing to wait for, or as many replies wait already as there may be: then this one holds up the next.
             await _send_outcome(connection, await runner.run(call, tally), message_id)
@@ -133,7 +129,7 @@ class Verbs:
         if isinstance(message, (dict, list)):
             raise RoomError("a message has to be text")
         if not isinstance(room, str):
-            raise RoomError(f"connection not in this room ({_shortened(text_of(room))})")
+            raise RoomError(f"connection not in this room ({shortened(text_of(room))})")
         await self._server.chat.say(connection, room, text_of(message))
         return UNDEFINED
 
@@ -146,12 +142,12 @@ class Verbs:
 
     async def _room_leave(self, connection: Connection, tally: Tally, rest: Rest) -> Any:
         room = words_of(rest)
-        await self._server.chat.leave(connection, room if isinstance(room, str) else _shortened(text_of(room)))
+        await self._server.chat.leave(connection, text_of(room))
         return True
 
     async def _room_view(self, connection: Connection, tally: Tally, rest: Rest) -> Any:
         room = words_of(rest)
-        return self._server.chat.view(connection, room if isinstance(room, str) else _shortened(text_of(room)))
+        return self._server.chat.view(connection, text_of(room))
 
     async def _details_view(self, connection: Connection, tally: Tally, rest: Rest) -> Any:
         return {
@@ -206,10 +202,6 @@ def _left(rest: Any) -> Any:
     if isinstance(rest, dict) and truthy(rest.get("room")):
         del rest["room"]
     return rest
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_ID else text[:MAX_ID] + "…"
 
 
 def _error(text: str, rest: Any, message_id: Any) -> Reply:

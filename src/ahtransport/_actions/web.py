@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -153,7 +154,14 @@ class Api:
                 },
             }
         encoded = self._parser.encode(body)
-        return msgspec.json.format(encoded, indent=web.padding) if web.padding else encoded
+        return _indented(encoded, web.padding) if web.padding else encoded
+
+
+def _indented(encoded: bytes, padding: int) -> bytes:
+    try:
+        return msgspec.json.format(encoded, indent=padding)
+    except msgspec.DecodeError:  # it does not know lone surrogates
+        return json.dumps(json.loads(encoded), indent=padding).encode()
 
 
 _CORS = [
