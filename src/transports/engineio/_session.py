@@ -1,0 +1,438 @@
+"""One Engine.IO session: what outlives the requests and sockets that carry it.
+
+It is the link of its connection: where the application's messages go now.
+
+=========== =========================================== ==========================================================
+state       what carries it                             next
+=========== =========================================== ==========================================================
+POLLING     polls and POSTs                             PROBING: a WebSocket asks; CLOSING, CLOSED
+PROBING     still polls and POSTs; a WebSocket is here  WEBSOCKET: it sends "5"; POLLING: it fails; CLOSING, CLOSED
+WEBSOCKET   a WebSocket                                 CLOSING, CLOSED
+CLOSING     what waits, and then a close packet         CLOSED: it was fetched, or nobody came for it
+CLOSED      nothing                                     none
+=========== =========================================== ==========================================================
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import trio
+from ahtransport.transports.engineio import _codec as codec
+from ahtransport.transports.engineio._codec import Kind, Packet
+
+from ahtransport.abc import Payload, Peer, ProtocolError, Reject, Response
+
+if TYPE_CHECKING:
+    from ahtransport.transports.engineio._transformer import EngineIOTransformer
+
+    from ahtransport.abc import Request, Timer, WebSocket
+
+__all__ = ["Probe", "Session", "SocketReceiver", "State"]
+
+_ABNORMAL: Final = 1006
+_NOOP_PAUSE: Final = 0.1  # seconds between two noops to a client that polls on while it upgrades
+_TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
+
+
+class State(enum.Enum):
+    """Where a session stands; the table is in the module's docstring."""
+
+    POLLING = enum.auto()
+    PROBING = enum.auto()
+    WEBSOCKET = enum.auto()
+    CLOSING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Session:
+    """One session; made by the transformer, known by its ``sid``."""
+
+    def __init__(self, sid: str, transformer: EngineIOTransformer, socket: WebSocket | None = None) -> None:
+        self.sid = sid
+        self.state = State.POLLING if socket is None else State.WEBSOCKET
+        self.peer: Peer
+        self.handshake: Payload
+        self._transformer = transformer
+        self._core = transformer.core
+        self._socket = socket
+        self._probe: WebSocket | None = None
+        self._buffer: deque[Payload] = deque()
+        self._buffered = 0
+        self._polling = False  # whether a poll waits
+        self._posting = False
+        self._wake = trio.Event()  # something for the poll that waits
+        self._taking = trio.Event()  # the application takes messages
+        self._taking.set()
+        self._noop_at = inf  # when the next noop may leave; only while upgrading
+        self._pinged_at: float | None = None  # set while a pong is awaited
+        self._ping_left = False  # whether the client has had that ping
+        self._patient = False  # whether that pong has been given more time
+        self._heard_at = self._core.now()
+        self._timer: Timer = self._core.at(self._heard_at + transformer.ping_interval, self._beat)
+        self._probe_timer: Timer | None = None
+
+    # -- as the link of its connection
+
+    @property
+    def wire(self) -> str:
+        """Messages are encoded for polls or for WebSockets."""
+        return "websocket" if self._socket is not None else "polling"
+
+    @property
+    def transport(self) -> str:
+        """What carries it now."""
+        return self.wire
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the client to fetch or read."""
+        return self._socket.buffered if self._socket is not None else self._buffered
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return self._socket.queued if self._socket is not None else len(self._buffer)
+
+    def write(self, payload: Payload) -> bool:
+        """Send a packet over the WebSocket, or keep it for the next poll."""
+        if self.state in (State.CLOSING, State.CLOSED):
+            return False
+        return self._send(payload)
+
+    def _send(self, payload: Payload) -> bool:
+        if self._socket is not None:
+            return self._socket.write(payload)
+        self._buffer.append(payload)
+        self._buffered += len(payload)
+        self._wake.set()
+        return False
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """End the session once what waits has been fetched, with a close packet."""
+        if self.state in (State.CLOSING, State.CLOSED):
+            return
+        if self._socket is not None:
+            socket = self._socket
+            self._end(code, reason)
+            socket.close(code, reason)
+            return
+        self._stop_probe()
+        self.state = State.CLOSING
+        if not self._buffer and not self._polling:
+            self._buffer.append(codec.NOOP)  # as npm engine.io does: a late poll gets both
+        self._buffer.append(codec.CLOSE)
+        self._timer.cancel()
+        self._timer = self._core.at(self._core.now() + self._core.options.close_timeout, self._never_fetched)
+        self._wake.set()
+        self._taking.set()
+
+    def _never_fetched(self) -> None:
+        self._end(_ABNORMAL, "")
+
+    def overflow(self, code: int, reason: str) -> None:
+        """End the session and forget what waits: the client does not fetch it."""
+        if self._socket is not None:
+            socket = self._socket
+            self._end(code, reason)
+            socket.overflow(code, reason)
+        else:
+            self._buffer.clear()
+            self._buffered = 0
+            self.close(code, reason)
+
+    def pause(self) -> None:
+        """Take no messages: POSTs wait for their answer, a WebSocket is not read."""
+        self._taking = trio.Event()
+        if self._socket is not None:
+            self._socket.pause()
+
+    def resume(self) -> None:
+        """Take messages again."""
+        self._taking.set()
+        if self._socket is not None:
+            self._socket.resume()
+
+    # -- polls and POSTs
+
+    async def poll(self) -> Response:
+        """Answer a poll: with what waits, as soon as something does.
+
+        Raises:
+            Reject: 400, a poll waits already; that ends the session.
+        """
+        if self._polling:
+            self._fail("two polls at once")
+            raise Reject(400, body=b"")
+        self._polling = True
+        answered = False
+        try:
+            while not self._buffer:
+                if self.state not in (State.POLLING, State.PROBING):
+                    self._buffer.append(codec.NOOP)
+                    break
+                self._wake = trio.Event()
+                with trio.move_on_at(self._noop_at):
+                    await self._wake.wait()
+                if not self._buffer and self._core.now() >= self._noop_at:
+                    self._noop_at = self._core.now() + _NOOP_PAUSE
+                    self._buffer.append(codec.NOOP)
+            answered = True
+            return Response(200, codec.join(self._take()), _TEXT)
+        finally:
+            self._polling = False
+            if not answered and self.state is not State.WEBSOCKET:
+                self._fail("the poll was aborted")
+            elif self.state is State.CLOSING and not self._buffer:
+                self._end(1000, "")
+
+    def _take(self) -> list[Payload]:
+        """Take what one poll may carry: never more than ``maxPayload``, but always one packet."""
+        taken = [self._buffer.popleft()]
+        size = len(taken[0])
+        while self._buffer and size + 1 + len(self._buffer[0]) <= self._core.options.max_length:
+            payload = self._buffer.popleft()
+            size += 1 + len(payload)
+            taken.append(payload)
+        self._buffered = sum(map(len, self._buffer))
+        if codec.PING in taken:
+            self._ping_left = True
+        if not self._buffered and self.state in (State.POLLING, State.PROBING):
+            self.peer.writable()
+        return taken
+
+    async def post(self, request: Request) -> Response:
+        """Take the packets of a POST; it is answered when the application has taken them.
+
+        Raises:
+            Reject: 400 for packets that are none or a second POST at once (both end the session); 413, 415.
+        """
+        if self._posting:
+            self._fail("two POSTs at once")
+            raise Reject(400, body=b"")
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Reject(415, "bodies are not compressed here")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/octet-stream":
+            self._fail("a body must be text")
+            raise Reject(400, body=b"")
+        self._posting = True
+        done = False
+        try:
+            try:
+                packets = codec.decode_payload(await request.read(self._core.options.max_length))
+            except Reject as refusal:
+                done = refusal.status == 413  # as in npm engine.io, too large a body ends nothing
+                raise
+            except ProtocolError as error:
+                raise self._transformer.refusal(3) from error
+            for packet in packets:
+                await self._taking.wait()
+                if self.state is State.CLOSED:
+                    break
+                self.receive(packet)
+            done = True
+            return Response(200, b"ok", [("Content-Type", "text/html")])
+        finally:
+            self._posting = False
+            if not done:
+                self._fail("a POST failed")
+
+    # -- packets
+
+    def receive(self, packet: Packet) -> None:
+        """Act on a packet, however it came."""
+        self._heard_at = now = self._core.now()
+        if self.state is State.CLOSED:
+            return
+        self.peer.alive(now)
+        match packet.kind:
+            case Kind.MESSAGE:
+                if self.state is not State.CLOSING:
+                    self.peer.message(packet.data)
+            case Kind.PONG:
+                self._pong(now)
+            case Kind.CLOSE:
+                self._leave()
+            case Kind.PING | Kind.OPEN:
+                self._fail("a packet that only servers send")
+            case _:
+                pass  # noop, or an upgrade that is none
+
+    def _leave(self) -> None:
+        """The client says goodbye; a poll that waits gets a noop."""
+        socket = self._socket
+        self._end(1000, "")
+        if socket is not None:
+            socket.close(1000)
+
+    # -- heartbeat
+
+    def _pong(self, now: float) -> None:
+        if self._pinged_at is not None and self._ping_left:
+            self._pinged_at = None
+            self._timer.cancel()
+            self._timer = self._core.at(now + self._transformer.ping_interval, self._beat)
+
+    def _beat(self) -> None:
+        """Send a ping, or judge a client that has not answered the last one."""
+        now = self._core.now()
+        timeout = self._transformer.ping_timeout
+        if self._pinged_at is None:
+            self._pinged_at = now
+            self._ping_left = self._socket is not None
+            self._patient = False
+            self._send(codec.PING)
+            self._timer = self._core.at(now + timeout, self._beat)
+        elif self._heard_at > self._pinged_at and self._heard_at + timeout > now and not self._patient:
+            # Something else came meanwhile: the pong may be behind it. One more chance, as in npm engine.io.
+            self._patient = True
+            self._timer = self._core.at(self._heard_at + timeout, self._beat)
+        else:
+            self._fail("ping timeout")
+
+    # -- upgrading
+
+    def begin_probe(self, socket: WebSocket) -> None:
+        """A WebSocket would like to take over."""
+        self.state = State.PROBING
+        self._probe = socket
+        limit = self._core.now() + self._transformer.upgrade_timeout
+        self._probe_timer = self._core.at(limit, self.stop_probe)
+
+    def probed(self) -> None:
+        """The WebSocket has asked: the poll that waits is let go, so that the client can stop polling."""
+        if self._probe is not None:
+            self._probe.write(codec.PROBE)
+            self._noop_at = self._core.now()
+            self._wake.set()  # a poll that waits looks at the time again
+
+    def upgrade(self) -> bool:
+        """Move to the WebSocket: what waits goes first. False: there is nothing to move any more."""
+        socket = self._probe
+        if self.state is not State.PROBING or socket is None:
+            return False
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+        self._probe = None
+        self._socket = socket
+        self.state = State.WEBSOCKET
+        self._ping_left = True
+        for payload in self._buffer:
+            socket.write(payload)
+        self._buffer.clear()
+        self._buffered = 0
+        self._wake.set()
+        if not self._taking.is_set():
+            socket.pause()
+        self.peer.writable()
+        return True
+
+    def stop_probe(self) -> None:
+        """The WebSocket has failed or takes too long; polling goes on."""
+        if self.state is State.PROBING:
+            self.state = State.POLLING
+            self._noop_at = inf
+            self._stop_probe()
+
+    def _stop_probe(self) -> None:
+        probe, self._probe = self._probe, None
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+            self._probe_timer = None
+        if probe is not None:
+            probe.close(1000)
+
+    # -- ending
+
+    def lost(self, code: int, reason: str) -> None:
+        """The WebSocket is gone."""
+        self._end(code, reason)
+
+    def _fail(self, reason: str) -> None:
+        """End the session because of something the client did, or did not do."""
+        socket = self._socket
+        if self.state is not State.CLOSED and self._polling and socket is None:
+            self._buffer.clear()
+            self._buffer.append(codec.CLOSE)  # for the poll that waits
+        self._end(_ABNORMAL, reason)
+        if socket is not None:
+            socket.close(1000, "")
+
+    def _end(self, code: int, reason: str) -> None:
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self._timer.cancel()
+        self._stop_probe()
+        self._taking.set()
+        self._wake.set()
+        self._transformer.forget(self)
+        self.peer.closed(code, reason)
+
+
+class SocketReceiver:
+    """What a host pushes into when a WebSocket carries a session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def message(self, data: str | bytes) -> None:
+        """Take one packet."""
+        try:
+            packet = codec.decode(data)
+        except ProtocolError:
+            self._session._fail("parse error")
+            return
+        self._session.receive(packet)
+
+    def alive(self, now: float) -> None:
+        """Note a sign of life; only packets count for Engine.IO's heartbeat."""
+
+    def writable(self) -> None:
+        """Tell the connection."""
+        self._session.peer.writable()
+
+    def closed(self, code: int, reason: str) -> None:
+        """End the session."""
+        self._session.lost(code, reason)
+
+
+class Probe:
+    """What a host pushes into while a WebSocket asks to take over a session, and after it has."""
+
+    def __init__(self, session: Session, socket: WebSocket) -> None:
+        self._session = session
+        self._socket = socket
+        self._asked = False
+        self._carries: SocketReceiver | None = None
+
+    def message(self, data: str | bytes) -> None:
+        """Take one packet: ``2probe``, then ``5``; anything else ends the attempt, not the session."""
+        if self._carries is not None:
+            self._carries.message(data)
+        elif data == "2probe":
+            self._asked = True
+            self._session.probed()
+        elif isinstance(data, str) and data[:1] == "5" and self._asked and self._session.upgrade():
+            self._carries = SocketReceiver(self._session)
+        else:
+            self._session.stop_probe()
+            self._socket.close(1000)
+
+    def alive(self, now: float) -> None:
+        """Nothing to note: a probe proves nothing."""
+
+    def writable(self) -> None:
+        """Tell the connection, if there is one."""
+        if self._carries is not None:
+            self._carries.writable()
+
+    def closed(self, code: int, reason: str) -> None:
+        """End the session if it was carried here, else the attempt."""
+        if self._carries is not None:
+            self._carries.closed(code, reason)
+        else:
+            self._session.stop_probe()

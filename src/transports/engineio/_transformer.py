@@ -1,0 +1,213 @@
+"""Engine.IO requests: which session they are for, and what is refused.
+
+What is refused and how follows npm ``engine.io``: plain requests get ``{"code": n, "message": …}``, upgrades a line of
+text.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from ahtransport.transports.engineio import _codec as codec
+from ahtransport.transports.engineio._session import Probe, Session, SocketReceiver, State
+
+from ahtransport.abc import Payload, Reject, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ahtransport.abc import Core, Packet, Receiver, Request, WebSocket
+
+__all__ = ["EngineIOTransformer"]
+
+_TRANSPORTS: Final = ("polling", "websocket")
+_REFUSALS: Final = {
+    0: "Transport unknown",
+    1: "Session ID unknown",
+    2: "Bad handshake method",
+    3: "Bad request",
+    4: "Forbidden",
+    5: "Unsupported protocol version",
+}
+_UNKNOWN_TRANSPORT, _UNKNOWN_SID, _BAD_METHOD, _BAD_REQUEST, _, _BAD_VERSION = _REFUSALS
+
+
+class _Query:
+    """The parameters that Engine.IO looks at."""
+
+    def __init__(self, request: Request) -> None:
+        found: dict[str, list[str]] = {"EIO": [], "transport": [], "sid": []}
+        try:
+            for name, value in parse_qsl(request.query_string, keep_blank_values=True, max_num_fields=1000):
+                if name in found:
+                    found[name].append(value)
+        except ValueError as error:
+            raise Reject(400, "there are too many query parameters") from error
+        # A parameter that comes twice means different things to different readers: then it means nothing.
+        self.protocol = found["EIO"][0] if len(found["EIO"]) == 1 else ""
+        self.transport = found["transport"][0] if len(found["transport"]) == 1 else ""
+        self.sid = "" if not any(found["sid"]) else found["sid"][0] if len(found["sid"]) == 1 else "?"
+
+
+class EngineIOTransformer:
+    """Engine.IO, protocol 4.
+
+    Options, under ``transport`` in the configuration: ``ping_interval`` and ``ping_timeout`` (25 and 20 seconds),
+    ``upgrade_timeout`` (10 seconds), ``transports`` (``["polling", "websocket"]``), ``allow_upgrades`` (true).
+    """
+
+    name: ClassVar[str] = "engine.io"
+    default_pathname: ClassVar[str | None] = None
+
+    def __init__(self, core: Core, options: Mapping[str, Any]) -> None:
+        """Take the seam to the application and the options.
+
+        Raises:
+            ValueError: an option is unknown or impossible.
+        """
+        known = dict(options)
+        self.core = core
+        self.ping_interval = core.seconds(_take(known, "ping_interval", 25000))
+        self.ping_timeout = core.seconds(_take(known, "ping_timeout", 20000))
+        self.upgrade_timeout = core.seconds(_take(known, "upgrade_timeout", 10000))
+        self.transports: Sequence[str] = _take(known, "transports", _TRANSPORTS)
+        self.allow_upgrades: bool = _take(known, "allow_upgrades", True)
+        if known:
+            raise ValueError(
+                f"unknown option {next(iter(known))!r}; there are ping_interval, ping_timeout, upgrade_timeout, "
+                "transports and allow_upgrades"
+            )
+        if not self.ping_interval > 0 or not self.ping_timeout > 0 or not self.upgrade_timeout > 0:
+            raise ValueError("ping_interval, ping_timeout and upgrade_timeout must be longer than nothing")
+        if (
+            not isinstance(self.transports, list | tuple)
+            or not self.transports
+            or set(self.transports) - {*_TRANSPORTS}
+        ):
+            raise ValueError('transports must be a list of "polling" and "websocket"')
+        if not isinstance(self.allow_upgrades, bool):
+            raise ValueError("allow_upgrades must be true or false")
+        self._sessions: dict[str, Session] = {}
+
+    # -- what hosts call
+
+    def claims(self, request: Request) -> bool:
+        """Take requests with ``EIO=`` in their query, where several transformers share a pathname."""
+        return "EIO" in request.query
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer a handshake, a poll or a POST.
+
+        Raises:
+            Reject: it is refused.
+        """
+        query = _Query(request)
+        session = self._verify(request, query, upgrade=False)
+        if session is None:
+            await self.core.authorize(request)
+            session = self._open(request, None)
+            return Response(200, session.handshake.data, [("Content-Type", "text/plain; charset=UTF-8")])
+        if request.method == "GET":
+            return await session.poll()
+        if request.method == "POST":
+            return await session.post(request)
+        raise self.refusal(_BAD_REQUEST)
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Open a session on a WebSocket, or let one ask for a session that polls.
+
+        Raises:
+            Reject: it is refused.
+        """
+        query = _Query(request)
+        try:
+            session = self._verify(request, query, upgrade=True)
+            if query.transport != "websocket":
+                raise self.refusal(_BAD_REQUEST)
+        except _Refusal as refusal:
+            raise refusal.as_text() from None
+        if session is None:
+            await self.core.authorize(request)
+            return SocketReceiver(self._open(request, socket))
+        probe = Probe(session, socket)
+        if session.state is State.POLLING and self.allow_upgrades:
+            session.begin_probe(socket)
+        else:
+            socket.close(1000)
+        return probe
+
+    def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
+        """Encode a packet of Primus' as one Engine.IO message."""
+        return (codec.encode_message(self.core.codec.encode(packet), polling=wire == "polling"),)
+
+    # -- sessions
+
+    def _verify(self, request: Request, query: _Query, *, upgrade: bool) -> Session | None:
+        """Find the session that a request is for; None: it would like to open one.
+
+        Raises:
+            Reject: as npm engine.io refuses.
+        """
+        if query.transport not in self.transports:
+            raise self.refusal(_UNKNOWN_TRANSPORT)
+        if query.sid:
+            session = self._sessions.get(query.sid)
+            if session is None:
+                raise self.refusal(_UNKNOWN_SID)
+            if query.protocol != "4" or (not upgrade and session.transport != query.transport):
+                raise self.refusal(_BAD_REQUEST)
+            return session
+        if request.method != "GET":
+            raise self.refusal(_BAD_METHOD)
+        if query.transport == "websocket" and not upgrade:
+            raise self.refusal(_BAD_REQUEST)
+        if query.protocol != "4":
+            raise self.refusal(_BAD_VERSION)
+        return None
+
+    def _open(self, request: Request, socket: WebSocket | None) -> Session:
+        sid = secrets.token_urlsafe(16)
+        upgrades = ["websocket"] if socket is None and self.allow_upgrades and "websocket" in self.transports else []
+        session = Session(sid, self, socket)
+        session.handshake = codec.encode_open(
+            sid, upgrades, self.ping_interval, self.ping_timeout, self.core.options.max_length
+        )
+        if socket is not None:
+            socket.write(session.handshake)
+        # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
+        primus = "_primuscb" in request.query
+        session.peer = self.core.connect(request, session, self, wire_id=sid, primus=primus)
+        self._sessions[sid] = session
+        session.peer.opened()
+        return session
+
+    def forget(self, session: Session) -> None:
+        """A session is over."""
+        self._sessions.pop(session.sid, None)
+
+    def refusal(self, code: int) -> _Refusal:
+        """Make a refusal of npm engine.io's."""
+        return _Refusal(code)
+
+
+class _Refusal(Reject):
+    """One of npm engine.io's refusals."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        body = msgspec.json.encode({"code": code, "message": _REFUSALS[code]})
+        super().__init__(400, _REFUSALS[code], [("Content-Type", "application/json")], body=body)
+
+    def as_text(self) -> Reject:
+        """Give it as upgrades are refused."""
+        return Reject(400, self.reason, [("Content-Type", "text/html")], body=self.reason.encode())
+
+
+def _take(options: dict[str, Any], name: str, default: Any) -> Any:
+    """Take an option out, by its name or its camelCase spelling."""
+    first, *rest = name.split("_")
+    camel = first + "".join(word.title() for word in rest)
+    return options.pop(name, options.pop(camel, default))
