@@ -102,8 +102,7 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not f"{name}.".startswith(f"{error.name}."):  # it is there, and misses another
             raise
-        hint = f"; the file would be {name}.py:server" if Path(f"{name}.py").is_file() else ""
-        raise click.ClickException(f"there is no module {name!r}, here or installed{hint}") from error
+        raise click.ClickException(f"there is no module {name!r}, here or installed") from error
 
 
 def _import_file(where: str) -> ModuleType:

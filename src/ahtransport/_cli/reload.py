@@ -99,9 +99,13 @@ def _changed(roots: Sequence[Path], before: Snapshot) -> Callable[[], Awaitable[
             await trio.sleep(_POLL)
             now = await trio.to_thread.run_sync(snapshot, roots)
             if found := changes(before, now):
-                return ", ".join(found[:3]) + (" …" if len(found) > 3 else ""), now
+                return _named(found), now
 
     return wait
+
+
+def _named(paths: list[str]) -> str:
+    return ", ".join(map(os.path.relpath, paths[:3])) + (" …" if len(paths) > 3 else "")
 
 
 async def _first(**functions: Callable[[], Awaitable[Any]]) -> tuple[str, Any]:
