@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
 CLIENTS = ROOT / "tests" / "clients"
-COVERAGE = ROOT / ".nox" / "coverage"
+COVERAGE = ROOT / ".nox" / "coverage-data"
 SUPPORTED = ("3.11", "3.12", "3.13")
 TRANSFORMERS = list(PROJECT["entry-points"]["ahtransport.transformers"])
 
@@ -90,7 +90,8 @@ def pytest(session: nox.Session, *arguments: str) -> None:
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
     measured.append(data)
-    env = {"COVERAGE_FILE": str(data / ".coverage")}
+    # Where the npm packages are promised, their absence is a failure; without this it would only skip tests.
+    env = {"COVERAGE_FILE": str(data / ".coverage"), "AHTRANSPORT_NODE": "1"}
     session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
 
 
