@@ -35,6 +35,7 @@ def make_server(**options: Any) -> ActionServer:
         "server_name": "ahtransport demo",
         "description": "A chat on ahtransport",
         "public": [static_directory()],
+        "credentials": False,  # the page is the server's own: no other origin needs its cookies
     }
     server = ActionServer(**{**defaults, **options})
     add_default_actions(server)

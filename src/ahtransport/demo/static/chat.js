@@ -133,9 +133,16 @@ function receive (message) {
 async function begin () {
   await introduce()
   state.attempts = 0
-  for (const name of state.rooms.keys()) {
-    if (name === state.room || state.rooms.get(name).wanted) await join(name)
+  for (const [name, room] of [...state.rooms]) {
+    if (name !== state.room && !room.wanted) continue
+    try {
+      await join(name)
+    } catch (error) {
+      if (error.message !== 'room does not exist') throw error
+      state.rooms.delete(name) // a server that has restarted knows nothing of it
+    }
   }
+  if (!state.rooms.has(state.room)) await open(state.settings.rooms[0])
   $('text').disabled = $('send').disabled = false
   if (matchMedia('(pointer: fine)').matches) $('text').focus()
 }
@@ -363,9 +370,14 @@ setInterval(() => {
   }
 }, 15000)
 
-// Without the demo's news of who comes and goes, look again now and then.
+// Look now and then for rooms that others have made; without the demo's news, also for who has come and gone.
 setInterval(() => {
-  if (state.plain && state.socket && state.rooms.get(state.room).joined) join(state.room).catch(() => {})
+  if (!state.socket || !state.me) return
+  if (!state.plain) {
+    action('chatSettings').then(({ rooms }) => rooms.forEach(roomOf)).catch(() => {})
+  } else if (state.rooms.get(state.room)?.joined) {
+    join(state.room).catch(() => {})
+  }
 }, 10000)
 
 async function start () {
