@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
@@ -198,6 +199,30 @@ def test_the_first_parameter_is_the_connection_unless_there_is_none() -> None:
         (False, ["a"]),
         (True, ["a"]),
     ]
+
+
+async def test_only_the_annotations_of_inputs_have_to_be_known() -> None:
+    def act(connection: Nowhere, key: str) -> Elsewhere: ...  # type: ignore[name-defined]  # noqa: F821
+
+    def first(who: Nowhere, key: str) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    for function in (act, first):
+        assert await read(declare(function), {"key": "k"}) == {"key": "k"}
+
+
+async def test_whatever_can_be_called_can_be_an_action() -> None:
+    class Office:
+        async def __call__(self, connection: object, point: Point) -> None: ...
+        async def method(self, connection: object, point: Point) -> None: ...
+
+    async def three(prefix: str, connection: object, point: Point) -> None: ...
+
+    functions: list[Callable[..., Any]] = [Office(), Office().method, functools.partial(three, "x")]
+    for function in functions:
+        action = declare(function, name="a")
+        assert action.is_async
+        assert action.takes_connection
+        assert await read(action, {"point": {"x": 1}}) == {"point": Point(1)}
 
 
 def test_signatures_that_can_not_work_are_refused() -> None:

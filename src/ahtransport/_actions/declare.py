@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -110,7 +113,8 @@ def declare(
         version=number,
         inputs=inputs,
         takes_connection=takes_connection,
-        is_async=inspect.iscoroutinefunction(inspect.unwrap(function)),
+        is_async=inspect.iscoroutinefunction(function)
+        or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004
         description=(inspect.getdoc(function) or "") if description is None else description,
         middleware=tuple(middleware),
         output_example={} if output_example is None else output_example,
@@ -122,17 +126,23 @@ def declare(
 
 def _inputs(called: str, function: Callable[..., Any], frame: FrameType | None) -> tuple[bool, dict[str, Input]]:
     parameters = list(inspect.signature(function).parameters.values())
-    try:
-        hints = get_type_hints(function, localns=dict(frame.f_locals) if frame else None, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"action {called!r}: an annotation names something that can't be found: {error}") from error
+
+    def hint_of(parameter: inspect.Parameter) -> Any:
+        # One at a time: only those of inputs have to be known here. (A connection's often is for type checkers alone.)
+        owner = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+        local = dict(frame.f_locals) if frame else None
+        return get_type_hints(owner, _globals_of(function), local, include_extras=True)[parameter.name]
+
     takes_connection = bool(parameters) and parameters[0].kind in (
         _PARAMETER.POSITIONAL_ONLY,
         _PARAMETER.POSITIONAL_OR_KEYWORD,
     )
     if takes_connection:
         first = parameters.pop(0)
-        if first.name != "connection" and _is_data(hints.get(first.name)):
+        hint: Any = None
+        with suppress(NameError):
+            hint = hint_of(first)
+        if first.name != "connection" and _is_data(hint):
             raise TypeError(
                 f"action {called!r}: the first parameter of an action is its connection, but {first.name!r} is a "
                 "value; put a parameter 'connection' before it, or a '*' when the connection is not wanted"
@@ -145,12 +155,24 @@ def _inputs(called: str, function: Callable[..., Any], frame: FrameType | None) 
                 "name, and what else a client sends is dropped"
             )
         try:
-            inputs[parameter.name] = Input.declare(
-                parameter.name, hints.get(parameter.name, parameter.annotation), parameter.default
-            )
+            inputs[parameter.name] = Input.declare(parameter.name, hint_of(parameter), parameter.default)
+        except NameError as error:
+            raise TypeError(
+                f"action {called!r}: the annotation of {parameter.name!r} names something that can't be found: {error}"
+            ) from error
         except TypeError as error:
             raise TypeError(f"action {called!r}: {error}") from error
     return takes_connection, inputs
+
+
+def _globals_of(function: Callable[..., Any]) -> dict[str, Any]:
+    inner: Any = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not hasattr(inner, "__globals__"):
+        inner = type(inner).__call__  # an object that can be called
+    found: dict[str, Any] = getattr(inner, "__globals__", {})
+    return found
 
 
 def _is_data(hint: Any) -> bool:
