@@ -25,8 +25,9 @@ APP = "from ahtransport import Server\nserver = Server(port=7, config={config})\
 
 
 @pytest.fixture(autouse=True)
-def _restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget what the applications of a test have done to this process."""
+def _restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in an empty directory, and forget what the applications of a test have done to this process."""
+    monkeypatch.chdir(tmp_path)
     modules, path = set(sys.modules), list(sys.path)
     monkeypatch.delenv("AHTRANSPORT_CONFIG", raising=False)
     yield

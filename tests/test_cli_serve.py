@@ -31,6 +31,11 @@ server = Server(port=1, host="203.0.113.1", server_name="one")
 """
 
 
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 class Command:
     """``python -m ahtransport …`` in a process of its own."""
 

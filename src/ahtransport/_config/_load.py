@@ -43,7 +43,7 @@ class Config:
     general: General = field(default_factory=General)
     servers: Servers = field(default_factory=Servers)
     file: str | None = field(default=None, compare=False)
-    _given: Mapping[str, _Given] = field(default=MappingProxyType({}), repr=False, compare=False, hash=False)
+    _given: Mapping[str, _Given] = field(default_factory=dict, repr=False, compare=False)
 
     def origin(self, key: str) -> str:
         """Say where an option's value came from: "default", the file's name, ``environment AHTRANSPORT__…``,
