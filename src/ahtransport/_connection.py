@@ -196,7 +196,9 @@ class Connection:
         elif transforms:
             try:
                 changed = transforms.run(packet, self)
-            except Exception as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
                 self._crashed(error)
                 return
             if changed is not None:
@@ -433,7 +435,9 @@ class Connection:
         if self._state == "open":
             try:
                 self._put(packet)
-            except Exception as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
                 self._crashed(error)
 
     @property
