@@ -1,0 +1,54 @@
+"""In which ways the tests that depend on a transformer are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from ahtransport.testing._clients import connect_websocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from ahtransport.testing._clients import MessageClient
+
+__all__ = ["VARIANTS", "Variant"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to talk to one transformer: a transformer with two transports has at least two variants.
+
+    Attributes:
+        name: of the variant, such as ``"engine.io polling"``.
+        transformer: the option ``transformer``: a name, or a class.
+        connect: ``async with connect(dial, path, query=…, headers=…, parser=…) as client`` makes a
+            :class:`~ahtransport.testing.MessageClient`, or raises :class:`~ahtransport.testing.Refused`.
+        transport: what ``connection.transport`` says once the client is there.
+        pathname: where the transformer is mounted by default.
+        options: further options of the server.
+        codes: whether close codes and reasons reach the other side.
+        primus: whether Primus' own heartbeats and ids are spoken.
+    """
+
+    name: str
+    transformer: str | type
+    connect: Callable[..., AbstractAsyncContextManager[MessageClient]]
+    transport: str = "websocket"
+    pathname: str = "/primus"
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    codes: bool = True
+    primus: bool = True
+
+    @property
+    def transformer_name(self) -> str:
+        """The transformer's name."""
+        return self.transformer if isinstance(self.transformer, str) else str(self.transformer.name)  # type: ignore[attr-defined]
+
+
+VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
+    {variant.name: variant for variant in (Variant("websockets", "websockets", connect_websocket),)}
+)
+"""The variants of the transformers that come with ahtransport, by name."""

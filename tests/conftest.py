@@ -1,0 +1,56 @@
+"""What all tests share: which transformers they run on, and a place of their own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ahtransport._registry import installed_transformers
+from ahtransport.testing import VARIANTS, Variant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--transformer",
+        action="append",
+        choices=[found.name for found in installed_transformers()],
+        help="run the tests that depend on a transformer on this one only; may be given several times",
+    )
+
+
+def is_chosen(config: pytest.Config, variant: Variant) -> bool:
+    """Tell whether the tests of this variant run."""
+    chosen = config.getoption("--transformer")
+    return not chosen or variant.transformer_name in chosen
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests that ask for ``variant`` each of them."""
+    if "variant" in metafunc.fixturenames:
+        chosen = [variant for variant in VARIANTS.values() if is_chosen(metafunc.config, variant)]
+        metafunc.parametrize("variant", chosen, ids=[variant.name for variant in chosen])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the contract of transformers that were not chosen."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        variant = getattr(getattr(item, "cls", None), "variant", None)
+        (kept if not isinstance(variant, Variant) or is_chosen(config, variant) else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads a configuration that happens to lie about, or leaves one."""
+    for name in [name for name in os.environ if name.startswith("AHTRANSPORT__")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
