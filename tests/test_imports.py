@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"abc"},  # the seams
     {"_calls", "_config", "_parsers", "_primus", "_registry", "_rooms", "_session", "_transforms"},
     {"_net", "transports"},
-    {"_application", "_connection"},
+    {"_application", "_connection", "_half", "_incoming", "_outgoing"},
     {"_web", "client"},
     {"_mount"},
     {"_server"},  # level 1

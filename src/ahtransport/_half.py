@@ -1,0 +1,60 @@
+"""What the two halves of a connection share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    import trio
+
+    from ahtransport._application import Application
+    from ahtransport._calls import Calls
+    from ahtransport._connection import Connection
+    from ahtransport.abc import Event, Link, Message, Transformer
+
+__all__ = ["Half"]
+
+
+class Half:
+    """Declares the state that :class:`ahtransport.Connection` sets up, and what it does for its halves."""
+
+    id: str
+    _application: Application
+    _link: Link
+    _transformer: Transformer
+    _wire_id: str
+    _state: Literal["open", "closing", "closed"]
+    _close: tuple[int, str]
+    _calls: Calls | None
+    # The tasks of this connection, and the scopes of those that see its end for themselves.
+    _tasks: int
+    _scopes: set[trio.CancelScope]
+    # Coming in: what waits for the application.
+    _inbox: deque[Any]
+    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]]
+    _working: bool
+    _paused: bool
+    _reader: trio.lowlevel.Task | None
+    # Going out: who waits for the client.
+    _writers: trio.lowlevel.ParkingLot
+    _sends: int
+    _outgoing: deque[tuple[Message | Event, trio.Event]] | None
+
+    @property
+    def _whole(self) -> Connection:
+        return cast("Connection", self)
+
+    def _crashed(self, error: BaseException, *, logged: bool = False) -> None:
+        """A handler has failed: this connection alone pays for it."""
+        raise NotImplementedError
+
+    def _task_done(self) -> None:
+        """One of the tasks has ended."""
+        raise NotImplementedError
+
+    def _end(self, code: int, reason: str) -> None:
+        """Take leave: from here on nothing arrives and nothing can be sent."""
+        raise NotImplementedError

@@ -1,0 +1,202 @@
+"""A connection's messages in: from the link to the application, in order and never more than it can take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import trio
+
+from ahtransport._barrier import contained
+from ahtransport._outgoing import Outgoing
+from ahtransport._primus import as_event
+from ahtransport.abc import Ack, Control, Event, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+__all__ = ["Incoming"]
+
+
+class Incoming(Outgoing):
+    """The receiving half of a connection.
+
+    Messages wait in an inbox for whoever iterates over the connection, or as jobs for a worker that lives while there
+    is something to do. When enough are waiting, the link is paused, and TCP lets the peer feel it.
+    """
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        inbox = self._inbox
+        if inbox:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        while not inbox:
+            if self._state != "open" and not self._working:
+                await trio.lowlevel.checkpoint()
+                raise StopAsyncIteration
+            if self._reader is not None:
+                raise trio.BusyResourceError("another task is waiting for this connection's messages")
+            self._reader = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        message = inbox.popleft()
+        self._relieve()
+        return message
+
+    def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            trio.lowlevel.reschedule(reader)
+
+    def message(self, data: str | bytes) -> None:
+        """Take one message in Primus' format (for transformers)."""
+        if self._state != "open":
+            return
+        try:
+            packet = self._application.codec.decode(data)
+        except ValueError as error:
+            self._application.undecodable(self._whole, error)
+            return
+        if isinstance(packet, Control):
+            self._control(packet.text)
+        elif isinstance(packet, Message):
+            if self._application.has_events or self._calls is not None:
+                event = as_event(packet.data)
+                if isinstance(event, Ack) or (event is not None and self._application.event_handler(event.name)):
+                    self.deliver(event)
+                    return
+            self.deliver(packet)
+
+    def deliver(self, packet: Message | Event | Ack) -> None:
+        """Take one decoded packet (for transformers)."""
+        if self._state != "open":
+            return
+        if isinstance(packet, Ack):
+            if self._calls is not None:
+                self._calls.answer(packet.ack, packet.args)
+            return
+        transforms = self._application.incoming
+        if transforms and transforms.asynchronous:
+            self._push(self._transform_in, packet)
+        elif transforms:
+            try:
+                changed = transforms.run(packet, self._whole)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                self._crashed(error)
+                return
+            if changed is not None:
+                self._dispatch(changed)
+        else:
+            self._dispatch(packet)
+
+    async def _transform_in(self, packet: Message | Event) -> None:
+        changed = await self._application.incoming.run_async(packet, self._whole)
+        if changed is not None:
+            self._dispatch(changed, ordered=True)
+
+    def _dispatch(self, packet: Message | Event, *, ordered: bool = False) -> None:
+        """Give a packet to the application: to its handler's loop, or to its functions.
+
+        ``ordered`` says that this is the worker, so everything before it has been handled.
+        """
+        application = self._application
+        if isinstance(packet, Event):
+            handler = application.event_handler(packet.name)
+            if handler is not None:
+                self._call(handler.function, (self, *handler.arguments(packet)), handler.inline, packet.ack, ordered)
+        elif application.handler is not None:
+            self._inbox.append(packet.data)
+            self._wake_reader()
+            self._strain()
+        else:
+            for function, inline in application.on_message:
+                self._call(function, (self, packet.data), inline, None, ordered)
+
+    def _call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], inline: bool, ack: int | None, ordered: bool
+    ) -> None:
+        """Call a function of the application now, or have the worker do it when it waits or must keep its place."""
+        if inline and (ordered or not self._working):
+            try:
+                result = function(*args)
+                if ack is not None:
+                    self._answer(ack, result)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                self._crashed(error)
+        else:
+            self._push(self._run_call, function, args, ack)
+
+    async def _run_call(self, function: Callable[..., Any], args: tuple[Any, ...], ack: int | None) -> None:
+        result = function(*args)
+        if hasattr(result, "__await__"):
+            result = await result
+        if ack is not None:
+            self._answer(ack, result)
+
+    def _answer(self, ack: int, result: Any) -> None:
+        if self._state == "open":
+            self._put(Ack(ack, result if isinstance(result, tuple) else () if result is None else (result,)))
+
+    # -- the worker: born with the first job, gone when there is none
+
+    def _push(self, function: Callable[..., Any], *args: Any) -> None:
+        self._jobs.append((function, args))
+        if not self._working:
+            self._working = True
+            self._tasks += 1
+            self._application.spawn(self._work)
+        self._strain()
+
+    async def _work(self) -> None:
+        scope = trio.CancelScope()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                while self._jobs:
+                    function, args = self._jobs.popleft()
+                    self._relieve()
+                    with contained(f"the handler of connection {self.id}") as trouble:
+                        result = function(*args)
+                        if result is not None:
+                            await result
+                    if trouble.caught is not None:
+                        self._crashed(trouble.caught, logged=True)
+        finally:
+            self._working = False
+            self._jobs.clear()
+            self._scopes.discard(scope)
+            self._wake_reader()
+            self._task_done()
+
+    def _strain(self) -> None:
+        """Stop reading from a peer of whose messages enough are waiting."""
+        if not self._paused and len(self._inbox) + len(self._jobs) >= self._application.options.inbox:
+            self._paused = True
+            self._link.pause()
+
+    def _relieve(self) -> None:
+        if self._paused and len(self._inbox) + len(self._jobs) <= self._application.options.inbox // 2:
+            self._paused = False
+            self._link.resume()
+
+    # -- what Primus says beside messages
+
+    def _control(self, text: str) -> None:
+        """Answer one of Primus' control messages; unknown ones are ignored."""
+        if text.startswith("primus::ping::"):
+            self.pings_itself = True
+            self._control_out(Control("primus::pong::" + text[14:]))
+        elif text.startswith("primus::id::"):
+            self._control_out(Control(f"primus::id::{self._wire_id}"))
+
+    def _control_out(self, packet: Control) -> None:
+        self.write(self._transformer.encode(packet, self._link.wire))

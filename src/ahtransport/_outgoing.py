@@ -1,0 +1,196 @@
+"""A connection's messages out: from the application to the link, and what happens when the client is slow."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from ahtransport._barrier import contained
+from ahtransport._calls import Calls
+from ahtransport._errors import ConnectionClosed
+from ahtransport._half import Half
+from ahtransport.abc import Ack, Event, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ahtransport.abc import Payload, Transformer
+
+__all__ = ["Outgoing"]
+
+_YIELD_EVERY: Final = 32
+
+
+class Outgoing(Half):
+    """The sending half of a connection."""
+
+    async def send(self, message: Any) -> None:
+        """Send one message; waits while more than ``high_water`` bytes wait for a slow client.
+
+        A call that is cancelled while it waits sends nothing.
+
+        Raises:
+            ConnectionClosed: the client is gone.
+            TypeError, ValueError: the parser can't carry the message.
+        """
+        await self._send(Message(message))
+
+    async def _send(self, packet: Message | Event) -> None:
+        await self._until_writable()
+        written = self._put(packet)
+        if written is not None:
+            await written.wait()
+
+    async def _until_writable(self) -> None:
+        self._sends += 1
+        if self._sends % _YIELD_EVERY:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+        self._check_open()
+        options = self._application.options
+        while self._link.buffered > options.high_water and options.overflow != "drop":
+            await self._writers.park()
+            self._check_open()
+
+    def send_nowait(self, message: Any) -> None:
+        """Send one message at once.
+
+        Raises:
+            trio.WouldBlock: more than ``high_water`` bytes wait for a slow client.
+            ConnectionClosed: the client is gone.
+            TypeError, ValueError: the parser can't carry the message.
+        """
+        self._check_open()
+        if self._link.buffered > self._application.options.high_water:
+            raise trio.WouldBlock
+        self._put(Message(message))
+
+    def emit(self, event: str, *args: Any) -> None:
+        """Send an event with any number of arguments, under the same rules as :meth:`send_nowait`.
+
+        Raises:
+            trio.WouldBlock, ConnectionClosed, TypeError, ValueError: as there.
+        """
+        self._check_open()
+        if self._link.buffered > self._application.options.high_water:
+            raise trio.WouldBlock
+        self._put(Event(event, args))
+
+    async def call(self, event: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- a contract
+        """Send an event and wait for its acknowledgement.
+
+        Args:
+            timeout: seconds; None takes ``servers.websocket.server.call_timeout``.
+
+        Returns:
+            what the client answered with: nothing gives None, one value itself, several a list.
+
+        Raises:
+            trio.TooSlowError: no answer came in time.
+            trio.WouldBlock: ``max_calls`` calls are waiting already.
+            ConnectionClosed: the client is gone, or went while this waited.
+            TypeError, ValueError: the parser can't carry the arguments.
+        """
+        if self._calls is None:
+            self._calls = Calls(self._application.options.max_calls)
+        await self._until_writable()
+        with self._calls.pending() as slot:
+            written = self._put(Event(event, args, slot.number))
+            if written is not None:
+                await written.wait()
+            with trio.fail_after(self._application.options.call_timeout if timeout is None else timeout):
+                return await slot.wait()
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise ConnectionClosed(*self._close)
+
+    def _put(self, packet: Message | Event | Ack) -> trio.Event | None:
+        """Transform, encode and write; gives an event to wait for when a transform has to wait first."""
+        transforms = self._application.outgoing
+        if transforms and not isinstance(packet, Ack):
+            if transforms.asynchronous:
+                return self._put_later(packet)
+            changed = transforms.run(packet, self._whole)
+            if changed is None:
+                return None
+            packet = changed
+        self.write(self._transformer.encode(packet, self._link.wire))
+        return None
+
+    def _put_later(self, packet: Message | Event) -> trio.Event:
+        """Let a task of its own run the async transforms, one message after the other."""
+        done = trio.Event()
+        if self._outgoing is None:
+            self._outgoing = deque()
+            self._tasks += 1
+            self._application.spawn(self._transform_out)
+        self._outgoing.append((packet, done))
+        if len(self._outgoing) > self._application.options.max_backlog_messages:
+            self._overflow()
+        return done
+
+    async def _transform_out(self) -> None:
+        queue = self._outgoing
+        scope = trio.CancelScope()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                while queue:
+                    packet, done = queue[0]
+                    with contained(f"an outgoing transform of connection {self.id}") as trouble:
+                        changed = await self._application.outgoing.run_async(packet, self._whole)
+                        if changed is not None and self._state == "open":
+                            self.write(self._transformer.encode(changed, self._link.wire))
+                    if trouble.caught is not None:
+                        self._crashed(trouble.caught, logged=True)
+                    queue.popleft()
+                    done.set()
+        finally:
+            for _, done in queue or ():
+                done.set()
+            self._outgoing = None
+            self._scopes.discard(scope)
+            self._task_done()
+
+    def send_soon(self, packet: Message | Event) -> None:
+        """Send, whatever waits: the overflow policy is the only limit (for broadcasts)."""
+        if self._state == "open":
+            try:
+                self._put(packet)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                self._crashed(error)
+
+    @property
+    def wire(self) -> tuple[Transformer, str]:
+        """Who encodes for it, and how: connections of which this is the same share what is encoded."""
+        return self._transformer, self._link.wire
+
+    def write(self, payloads: Sequence[Payload]) -> None:
+        """Write what is encoded already, all of it together; over the limit the policy decides."""
+        link = self._link
+        if link.buffered and self._is_over(payloads):
+            if self._application.options.overflow == "drop":
+                self._application.dropped += len(payloads)
+            else:
+                self._overflow()
+            return
+        for payload in payloads:
+            link.write(payload)
+
+    def _is_over(self, payloads: Sequence[Payload]) -> bool:
+        options = self._application.options
+        return (
+            self._link.buffered + sum(map(len, payloads)) > options.max_backlog
+            or self._link.queued + len(payloads) > options.max_backlog_messages
+        )
+
+    def _overflow(self) -> None:
+        reason = "the client does not read"
+        self._link.overflow(1013, reason)
+        self._end(1013, reason)
