@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["contained"]
@@ -25,14 +26,19 @@ class contained:
 
     Exception groups are taken apart: what is a failure stays here, what is a cancellation goes on.
 
+    Args:
+        what: what the log says has failed.
+        expected: tells of an exception that it is no failure; it ends the block and that is all.
+
     Attributes:
         caught: the failure, after the block; None when there was none.
     """
 
-    __slots__ = ("caught", "what")
+    __slots__ = ("caught", "expected", "what")
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, expected: Callable[[BaseException], bool] | None = None) -> None:
         self.what = what
+        self.expected = expected
         self.caught: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -57,5 +63,13 @@ class contained:
         return True
 
     def _catch(self, error: BaseException) -> None:
+        if self.expected is not None:
+            if isinstance(error, BaseExceptionGroup):
+                _, rest = error.split(self.expected)
+                if rest is None:
+                    return
+                error = rest
+            elif self.expected(error):
+                return
         self.caught = error
         _log.error("%s failed", self.what, exc_info=error)

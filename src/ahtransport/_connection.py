@@ -151,7 +151,7 @@ class Connection(Incoming):
         if self._state != "open":
             scope.cancel()
         try:
-            with scope, contained(f"a task of connection {self.id}") as trouble:
+            with scope, contained(f"a task of connection {self.id}", self._is_farewell) as trouble:
                 await function(*args)
             if trouble.caught is not None:
                 self._crashed(trouble.caught, logged=True)
@@ -163,7 +163,7 @@ class Connection(Incoming):
         scope = trio.CancelScope()
         self._scopes.add(scope)
         try:
-            with scope, contained(f"the handler of connection {self.id}") as trouble:
+            with scope, contained(f"the handler of connection {self.id}", self._is_farewell) as trouble:
                 await handler(self)
             if trouble.caught is not None:
                 self._crashed(trouble.caught, logged=True)
@@ -270,7 +270,13 @@ class Connection(Incoming):
             self._announced = True
             self._application.announce_close(self, *self._close)
 
+    def _is_farewell(self, error: BaseException) -> bool:
+        """Tell whether an exception only says what the application is told anyway: that this client is gone."""
+        return isinstance(error, ConnectionClosed) and self._state != "open"
+
     def _crashed(self, error: BaseException, *, logged: bool = False) -> None:
         """A handler has failed: this connection alone pays for it."""
+        if self._is_farewell(error):
+            return
         self._application.failed(self, error, logged=logged)
         self.close(1011, "internal error", reconnect=True)
