@@ -171,7 +171,7 @@ async def under_attack(
 
     ``prepare`` may register more functions; ``make`` makes another kind of server.
     """
-    settings: dict[str, Any] = {"port": 0, "ping_interval": 0, "close_timeout": 150}
+    settings: dict[str, Any] = {"port": 0, "ping_interval": 0, "close_timeout": 150, "blocking_warning": 0}
     server = make(handler, **(settings | options)) if make is Server else make(**(settings | options))
     target = Target(server)
     if prepare is not None:

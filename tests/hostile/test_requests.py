@@ -44,26 +44,28 @@ def fill(size: int) -> str:
 
 @pytest.mark.parametrize("piece", [None, 64, 1], ids=["whole", "in pieces", "byte by byte"])
 async def test_a1_a_request_line_over_the_limit(piece: int | None) -> None:
-    async with under_attack(routes) as target:
-        for size, status in ((LINE, 200), (LINE + 1, 414), (LINE + 1024, 414)):
+    limit = 256 if piece == 1 else LINE
+    async with under_attack(routes, max_request_line=limit) as target:
+        for size, status in ((limit, 200), (limit + 1, 414), (limit + limit // 8, 414)):
             line = f"GET /show?{'q' * (size - len('GET /show? HTTP/1.1'))} HTTP/1.1\r\n"
             assert len(line) - 2 == size
             answer = await target.exchange(line.encode() + b"Host: h\r\n\r\n", piece=piece)
             assert answer.status == status
         # One that never ends is refused as soon as it is too long.
-        assert (await target.exchange(b"GET /" + b"q" * LINE, piece=piece)).status == 414
+        assert (await target.exchange(b"GET /" + b"q" * limit, piece=piece)).status == 414
 
 
 @pytest.mark.parametrize("piece", [None, 64, 1], ids=["whole", "in pieces", "byte by byte"])
 async def test_a2_headers_over_the_limits(piece: int | None) -> None:
-    async with under_attack(routes) as target:
-        for size, status in ((LINE, 200), (LINE + 1, 431)):
+    limit = 256 if piece == 1 else LINE
+    async with under_attack(routes, max_header_line=limit, max_header_bytes=2 * limit) as target:
+        for size, status in ((limit, 200), (limit + 1, 431)):
             assert (await target.exchange(request("GET", "/show", fill(size)), piece=piece)).status == status
-        host = len("Host: localhost") + 2
-        for total, status in ((16384, 200), (16385, 431), (17 * 1024, 431)):
-            lines = [fill(6000), fill(6000), fill(total - host - 2 * 6002 - 2)]
+        others = len("Host: localhost") + 2 + 2 * (limit // 2 + 2) + 2
+        for total, status in ((2 * limit, 200), (2 * limit + 1, 431), (2 * limit + limit // 8, 431)):
+            lines = [fill(limit // 2), fill(limit // 2), fill(total - others)]
             assert (await target.exchange(request("GET", "/show", *lines), piece=piece)).status == status
-        endless = b"GET / HTTP/1.1\r\nX-Fill: " + b"f" * (LINE + 1)
+        endless = b"GET / HTTP/1.1\r\nX-Fill: " + b"f" * (limit + 1)
         assert (await target.exchange(endless, piece=piece)).status == 431
 
 

@@ -167,13 +167,14 @@ class Raw:
             if not payload.startswith(b'"primus::'):
                 return payload.decode()
 
-    async def closing(self) -> int:
+    async def closing(self, *, reply: bool = True) -> int:
         """Read to the close frame and give its code (1005: none in it); after it nothing may follow but the end."""
         while True:
             opcode, payload = await self.frame()
             if opcode == CLOSE:
                 break
-        await self.send(frame(CLOSE, payload))  # so that a server that closes politely need not wait
+        if reply:
+            await self.send(frame(CLOSE, payload))  # so that a server that closes politely need not wait
         assert await self.rest() == b""
         return int.from_bytes(payload[:2]) if payload else 1005
 
