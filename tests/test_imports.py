@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {"_application", "_connection", "_half", "_incoming", "_outgoing"},
     {"_web", "client"},
     {"_mount"},
+    {"_registering"},
     {"_server"},  # level 1
     {"_actions"},  # level 2
     {"", "testing"},  # the doors: "" is ahtransport itself
