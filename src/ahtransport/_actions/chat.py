@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +12,7 @@ from ahtransport._actions.inputs import maybe_await
 from ahtransport._actions.runner import told
 from ahtransport._actions.texts import shortened
 from ahtransport._errors import ConnectionClosed, RoomError
+from ahtransport._log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DELETED", "Chat", "ChatMiddleware", "Words"]
 
-logger = logging.getLogger("ahtransport.chat")
+logger = get_logger("ahtransport.chat")
 
 DELETED = "this room has been deleted"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,13 +12,14 @@ import trio
 
 from ahtransport._actions.inputs import maybe_await, read_inputs
 from ahtransport._errors import ActionError, ConnectionClosed, RoomError
+from ahtransport._log import get_logger
 
 if TYPE_CHECKING:
     from ahtransport._actions.declare import Action, Actions
 
 __all__ = ["INTERNAL_ERROR", "ActionCall", "ActionMiddleware", "Outcome", "Runner", "Tally", "told"]
 
-logger = logging.getLogger("ahtransport.actions")
+logger = get_logger("ahtransport.actions")
 
 INTERNAL_ERROR = "The server experienced an internal error"
 UNKNOWN_ACTION = "unknown action or invalid apiVersion"

@@ -7,9 +7,7 @@ remained of the request. The reply to an action or a file has its outputs at the
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,14 +17,17 @@ from ahtransport._actions.files import file_reply
 from ahtransport._actions.runner import INTERNAL_ERROR, ActionCall, Outcome, Tally, told
 from ahtransport._actions.texts import UNDEFINED, shortened, text_of, truthy
 from ahtransport._errors import ConnectionClosed, RoomError
+from ahtransport._log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from ahtransport._actions.server import ActionServer
     from ahtransport._connection import Connection
 
 __all__ = ["MAX_ID", "Verbs", "message_id_of", "words_of"]
 
-logger = logging.getLogger("ahtransport.actions")
+logger = get_logger("ahtransport.actions")
 
 MAX_ID = 255
 """How many characters a messageId may have; other values count as their JSON."""
@@ -59,7 +60,7 @@ class Verbs:
 
         Whatever the message holds, its sender gets a reply and keeps the connection.
         """
-        if isinstance(message, Mapping):
+        if isinstance(message, dict):
             rest: Any = dict(message)
             verb = rest.pop("event", UNDEFINED)
             message_id = message_id_of(rest.pop("messageId", None))
@@ -101,7 +102,7 @@ class Verbs:
 
     async def _action(self, connection: Connection, tally: Tally, params: Any, message_id: Any) -> None:
         runner = self._server.runner
-        call = runner.accept(connection, tally, params if isinstance(params, Mapping) else {})
+        call = runner.accept(connection, tally, params if isinstance(params, dict) else {})
         if isinstance(call, Outcome):
             await _send_outcome(connection, call, message_id)
         elif runner.waits(call) and tally.tasks < 2 * runner.limit:

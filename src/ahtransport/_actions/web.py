@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from ahtransport._actions.bodies import params_of
 from ahtransport._actions.runner import INTERNAL_ERROR, Outcome, Tally
 from ahtransport._errors import Reject
 from ahtransport._http import Headers, Request, Response
+from ahtransport._log import get_logger
 from ahtransport._parsers import JSONParser
 from ahtransport._web.fingerprint import web_fingerprint
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Api", "WebConnection"]
 
-logger = logging.getLogger("ahtransport.actions")
+logger = get_logger("ahtransport.actions")
 
 METHODS = ("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
