@@ -39,7 +39,7 @@ class Outgoing(Half):
 
     async def _send(self, packet: Message | Event) -> None:
         await self._until_writable()
-        written = self._put(packet)
+        written = self._put(packet, waited=True)
         if written is not None:
             await written.wait()
 
@@ -50,10 +50,14 @@ class Outgoing(Half):
         else:
             await trio.lowlevel.checkpoint()
         self._check_open()
-        options = self._application.options
-        while self._link.buffered > options.high_water and options.overflow != "drop":
+        while self._is_slow() and self._application.options.overflow != "drop":
             await self._writers.park()
             self._check_open()
+
+    def _is_slow(self) -> bool:
+        """Tell whether so much waits for the client that senders should wait, too."""
+        options = self._application.options
+        return self._link.buffered > options.high_water or self._link.queued >= options.max_backlog_messages
 
     def send_nowait(self, message: Any) -> None:
         """Send one message at once.
@@ -64,7 +68,7 @@ class Outgoing(Half):
             TypeError, ValueError: the parser can't carry the message.
         """
         self._check_open()
-        if self._link.buffered > self._application.options.high_water:
+        if self._is_slow():
             raise trio.WouldBlock
         self._put(Message(message))
 
@@ -75,7 +79,7 @@ class Outgoing(Half):
             trio.WouldBlock, ConnectionClosed, TypeError, ValueError: as there.
         """
         self._check_open()
-        if self._link.buffered > self._application.options.high_water:
+        if self._is_slow():
             raise trio.WouldBlock
         self._put(Event(event, args))
 
@@ -98,7 +102,7 @@ class Outgoing(Half):
             self._calls = Calls(self._application.options.max_calls)
         await self._until_writable()
         with self._calls.pending() as slot:
-            written = self._put(Event(event, args, slot.number))
+            written = self._put(Event(event, args, slot.number), waited=True)
             if written is not None:
                 await written.wait()
             with trio.fail_after(self._application.options.call_timeout if timeout is None else timeout):
@@ -108,8 +112,11 @@ class Outgoing(Half):
         if self._state != "open":
             raise ConnectionClosed(*self._close)
 
-    def _put(self, packet: Message | Event | Ack) -> trio.Event | None:
-        """Transform, encode and write; gives an event to wait for when a transform has to wait first."""
+    def _put(self, packet: Message | Event | Ack, *, waited: bool = False) -> trio.Event | None:
+        """Transform, encode and write; gives an event to wait for when a transform has to wait first.
+
+        ``waited`` says that the sender has waited for the client and so deserves no overflow, however long its message.
+        """
         transforms = self._application.outgoing
         if transforms and not isinstance(packet, Ack):
             if transforms.asynchronous:
@@ -118,7 +125,12 @@ class Outgoing(Half):
             if changed is None:
                 return None
             packet = changed
-        self.write(self._transformer.encode(packet, self._link.wire))
+        payloads = self._transformer.encode(packet, self._link.wire)
+        if waited and self._application.options.overflow != "drop":
+            for payload in payloads:
+                self._link.write(payload)
+        else:
+            self.write(payloads)
         return None
 
     def _put_later(self, packet: Message | Event) -> trio.Event:
@@ -141,7 +153,8 @@ class Outgoing(Half):
             with scope:
                 while queue:
                     packet, done = queue[0]
-                    with contained(f"an outgoing transform of connection {self.id}") as trouble:
+                    what = f"an outgoing transform of connection {self.id}"
+                    with contained(what, self._is_farewell) as trouble:
                         changed = await self._application.outgoing.run_async(packet, self._whole)
                         if changed is not None and self._state == "open":
                             self.write(self._transformer.encode(changed, self._link.wire))
