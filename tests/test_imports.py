@@ -13,7 +13,15 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 
 # From the bottom up: a module may import its own layer and those beneath it. A package stands for all in it.
 LAYERS: list[set[str]] = [
-    {"_errors", "_http", "_payload", "_barrier", "_blocking", "_heartbeat"},  # values and tools that know nothing else
+    {
+        "_errors",
+        "_http",
+        "_payload",
+        "_barrier",
+        "_blocking",
+        "_heartbeat",
+        "_log",
+    },  # values and tools that know nothing else
     {"abc"},  # the seams
     {"_calls", "_config", "_parsers", "_primus", "_registry", "_rooms", "_session", "_transforms"},
     {"_net", "transports"},
@@ -34,6 +42,7 @@ LEVEL_1 = {
     "ahtransport._connection",
     "ahtransport._errors",
     "ahtransport._http",
+    "ahtransport._log",
     "ahtransport._parsers",
     "ahtransport._rooms",
     "ahtransport._server",

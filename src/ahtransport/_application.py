@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
@@ -11,6 +10,7 @@ import trio
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
 from ahtransport._heartbeat import Deadlines
+from ahtransport._log import get_logger
 from ahtransport._primus import Codec
 from ahtransport._rooms import Rooms
 from ahtransport._transforms import Transforms, is_async
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Application"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 
 
 class EventHandler(NamedTuple):
@@ -188,9 +188,10 @@ class Application:
         with contained(f"on_close of connection {connection.id}"):
             await function(connection, code, reason)
 
-    def undecodable(self, connection: Connection, error: ValueError) -> None:
+    def undecodable(self, connection: Connection, error: ValueError, *, first: bool) -> None:
         """A message could not be decoded: the application is told, the connection lives on."""
-        _log.info("connection %s sent a message that can't be decoded: %.200s", connection.id, error)
+        if first:
+            _log.info("connection %s sent a message that can't be decoded: %.200s", connection.id, error)
         self._report(connection, error)
 
     def failed(self, connection: Connection, error: BaseException, *, logged: bool) -> None:

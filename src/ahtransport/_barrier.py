@@ -6,11 +6,12 @@ these; only cancellation and Ctrl+C pass.
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, Self
 
 import trio
+
+from ahtransport._log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["contained"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 
 
 class contained:

@@ -6,14 +6,15 @@ again. That costs nothing that could be measured, and a handler that calls ``tim
 
 from __future__ import annotations
 
-import logging
 from time import monotonic, perf_counter
 
 import trio
 
+from ahtransport._log import get_logger
+
 __all__ = ["BlockingWatch"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 _QUIET = 1.0  # seconds between two warnings
 
 

@@ -270,10 +270,6 @@ class Connection(Incoming):
             self._announced = True
             self._application.announce_close(self, *self._close)
 
-    def _is_farewell(self, error: BaseException) -> bool:
-        """Tell whether an exception only says what the application is told anyway: that this client is gone."""
-        return isinstance(error, ConnectionClosed) and self._state != "open"
-
     def _crashed(self, error: BaseException, *, logged: bool = False) -> None:
         """A handler has failed: this connection alone pays for it."""
         if self._is_farewell(error):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from ahtransport._errors import ConnectionClosed
+
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
@@ -38,6 +40,7 @@ class Half:
     _working: bool
     _paused: bool
     _reader: trio.lowlevel.Task | None
+    _garbled = False  # whether a message could not be decoded; only the first is logged
     # Going out: who waits for the client.
     _writers: trio.lowlevel.ParkingLot
     _sends: int
@@ -46,6 +49,10 @@ class Half:
     @property
     def _whole(self) -> Connection:
         return cast("Connection", self)
+
+    def _is_farewell(self, error: BaseException) -> bool:
+        """Tell whether an exception only says what the application is told anyway: that this client is gone."""
+        return isinstance(error, ConnectionClosed) and self._state != "open"
 
     def _crashed(self, error: BaseException, *, logged: bool = False) -> None:
         """A handler has failed: this connection alone pays for it."""

@@ -6,12 +6,13 @@ meanwhile and asks for another one. That keeps the hot path to one attribute ass
 
 from __future__ import annotations
 
-import logging
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
 import trio
+
+from ahtransport._log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadlines", "Watch"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 
 
 class _Timer:

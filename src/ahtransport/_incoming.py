@@ -60,7 +60,8 @@ class Incoming(Outgoing):
         try:
             packet = self._application.codec.decode(data)
         except ValueError as error:
-            self._application.undecodable(self._whole, error)
+            self._application.undecodable(self._whole, error, first=not self._garbled)
+            self._garbled = True
             return
         if isinstance(packet, Control):
             self._control(packet.text)
@@ -164,7 +165,7 @@ class Incoming(Outgoing):
                 while self._jobs:
                     function, args = self._jobs.popleft()
                     self._relieve()
-                    with contained(f"the handler of connection {self.id}") as trouble:
+                    with contained(f"the handler of connection {self.id}", self._is_farewell) as trouble:
                         result = function(*args)
                         if result is not None:
                             await result

@@ -14,6 +14,7 @@ from ahtransport._application import Application
 from ahtransport._blocking import BlockingWatch
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._log import get_logger
 from ahtransport._mount import Mount, choices, session_key
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 
 
 class Server(Registering):

@@ -7,7 +7,6 @@ holds; and progress is recorded between waits, so that no cancellation ever tear
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from ahtransport._barrier import contained
+from ahtransport._log import get_logger
 
 if TYPE_CHECKING:
     from ahtransport._heartbeat import Deadlines
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "SocketChannel", "StreamChannel", "Wire"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 
 _CHUNK = 65536
 # A server that closes while unread bytes wait in its kernel makes TCP send a reset, which can overtake the last

@@ -7,12 +7,12 @@ requests in flight. When that nursery ends, nothing is left.
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from ahtransport._log import get_logger
 from ahtransport._net.channel import Channel, SocketChannel, StreamChannel
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Application", "Host"]
 
-_log = logging.getLogger("ahtransport")
+_log = get_logger()
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_QUIET = 10.0  # seconds in which the lack of resources is logged once
 _ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
 
 
@@ -139,13 +140,16 @@ class Host:
 
     async def _accept(self, listener: trio.socket.SocketType) -> None:
         accepted = 0
+        quiet_until = 0.0
         while True:
             try:
                 client, address = await listener.accept()
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
                     # Whoever is connected stays so; who waits outside is taken when something is free again.
-                    _log.error("can't accept connections for now: %s", error)
+                    if trio.current_time() >= quiet_until:
+                        quiet_until = trio.current_time() + _QUIET
+                        _log.error("can't accept connections for now: %s", error)
                     await trio.sleep(0.1)
                 elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
                     raise
