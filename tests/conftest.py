@@ -37,12 +37,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the contract of transformers that were not chosen."""
+    """Leave out the contract of transformers that were not chosen, and what is marked as theirs."""
+    chosen = config.getoption("--transformer")
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         variant = getattr(getattr(item, "cls", None), "variant", None)
-        (kept if not isinstance(variant, Variant) or is_chosen(config, variant) else left_out).append(item)
+        runs = not isinstance(variant, Variant) or is_chosen(config, variant)
+        if chosen and (marker := item.get_closest_marker("transformer")):
+            runs = runs and marker.args[0] in chosen
+        (kept if runs else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept

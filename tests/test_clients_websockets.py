@@ -12,6 +12,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from ahtransport import Connection
 from clients.app import EchoApp, served
+from clients.harness import of_transformer
+
+pytestmark = of_transformer("websockets")
 
 
 async def talk(app: EchoApp, client: Callable[[ClientConnection], None], path: str = "/primus", **options: Any) -> None:

@@ -35,6 +35,10 @@ def _missing() -> str:
 _skip = pytest.mark.skipif(bool(_missing()) and os.environ.get("AHTRANSPORT_NODE") != "1", reason=_missing() or "-")
 node_marks = [pytest.mark.node, _skip]
 
+def of_transformer(name: str) -> pytest.MarkDecorator:
+    """The mark of what is about one transformer: ``--transformer`` may leave it out."""
+    return pytest.mark.transformer(name)
+
 
 async def _records(stream: trio.abc.ReceiveStream) -> AsyncGenerator[Record, None]:
     """The JSON lines of a stream. Split at line feeds only: U+2028 is a line break for ``str.splitlines``."""

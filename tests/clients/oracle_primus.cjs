@@ -10,7 +10,7 @@ const http = require('node:http');
 const { load } = require('./primus.cjs');
 
 const [generation, json] = process.argv.slice(2);
-const { emitter, msgpack, ...options } = JSON.parse(json);
+const { emitter, msgpack, polling, ...options } = JSON.parse(json);
 if (msgpack) options.parser = require('./msgpack_parser.cjs');
 
 let ended = 0; // connections that are over, whoever ended them

@@ -3,15 +3,17 @@
 //
 //   node primus_driver.cjs GENERATION SCENARIO URL OPTIONS
 //
-// OPTIONS (JSON) are the server's, from which the client library is compiled. The server is the oracle or ours: both run
-// the same application, so both must leave the same record. Ids and times never enter it.
+// OPTIONS (JSON) are the server's, from which the client library is compiled; "polling": true keeps it from WebSockets.
+// The server is the oracle or ours: both run the same application, so both must leave the same record. Ids and times
+// never enter it.
 
 const { createHash } = require('node:crypto');
+const http = require('node:http');
 const { compileClient, load } = require('./primus.cjs');
 const { record, sleep, next, called, main } = require('./tape.cjs');
 
 const [generation, scenario, url, json] = process.argv.slice(2);
-const { emitter, msgpack, ...options } = JSON.parse(json);
+const { emitter, msgpack, polling, ...options } = JSON.parse(json);
 if (emitter) options.plugin = { emitter: require('primus-emitter') };
 if (msgpack) options.parser = require('./msgpack_parser.cjs');
 const first = Number(generation) === 6; // up to Primus 6 the client begins the heartbeat, since then the server
@@ -21,7 +23,7 @@ const EVENTS = ['open', 'close', 'end', 'timeout', 'offline', 'reconnected', 're
 
 /** A client whose events are recorded. */
 function connect(clientOptions = {}, query = '') {
-  const client = new Socket(url + query, { reconnect: { min: 20, max: 200, retries: 100 }, ...clientOptions });
+  const client = new Socket(url + query, { reconnect: { min: 20, max: 200, retries: 100 }, websockets: !polling, ...clientOptions });
   let retrying = false; // how often a client tries before the server is back is a matter of luck: once is recorded
   for (const event of EVENTS) client.on(event, () => { retrying = false; record({ event }); });
   client.on('reconnect scheduled', () => {
@@ -180,7 +182,7 @@ const SCENARIOS = {
     for (const token of ['none', 'wrong']) {
       const client = connect({ strategy: 'disconnect, online' }, `?token=${token}`);
       await next(client, 'end');
-      record(await refusal(`${url.replace('http', 'ws')}/primus?token=${token}`));
+      for (const [ask, address] of doors(token)) record(await ask(address));
     }
     record({ got: await ask(await open({}, '?token=right'), 'welcome') });
   },
@@ -205,19 +207,36 @@ const SCENARIOS = {
 
 const digest = (text) => createHash('sha256').update(text).digest('hex');
 
+/** Where this transformer's clients knock, with a function that knocks there. */
+function doors(token) {
+  const socket = url.replace('http', 'ws');
+  if (options.transformer !== 'engine.io') return [[refusedUpgrade, `${socket}/primus?token=${token}`]];
+  const address = (base, transport) => `${base}/primus/?token=${token}&EIO=4&transport=${transport}`;
+  return [[refusedRequest, address(url, 'polling')], [refusedUpgrade, address(socket, 'websocket')]];
+}
+
+async function refusal(response) {
+  let body = '';
+  for await (const chunk of response) body += chunk;
+  const { statusCode, statusMessage, headers } = response;
+  return { statusCode, statusMessage, type: headers['content-type'].split(';')[0], authenticate: headers['www-authenticate'], body };
+}
+
 /** How a WebSocket is refused, as a bare `ws` client sees it. */
-function refusal(address) {
+function refusedUpgrade(address) {
   return new Promise((done, fail) => {
     const WebSocket = require('ws');
     const socket = new WebSocket(address);
     socket.on('open', () => fail(new Error('it was let in')));
     socket.on('error', fail);
-    socket.on('unexpected-response', async (request, response) => {
-      let body = '';
-      for await (const chunk of response) body += chunk;
-      const { statusCode, statusMessage, headers } = response;
-      done({ statusCode, statusMessage, type: headers['content-type'].split(';')[0], authenticate: headers['www-authenticate'], body });
-    });
+    socket.on('unexpected-response', (request, response) => refusal(response).then(done, fail));
+  });
+}
+
+/** How a handshake by polling is refused. */
+function refusedRequest(address) {
+  return new Promise((done, fail) => {
+    http.get(address, (response) => refusal(response).then(done, fail)).on('error', fail);
   });
 }
 
