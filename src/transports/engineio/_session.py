@@ -8,7 +8,8 @@ state       what carries it                             next
 POLLING     polls and POSTs                             PROBING: a WebSocket asks; CLOSING, CLOSED
 PROBING     still polls and POSTs; a WebSocket is here  WEBSOCKET: it sends "5"; POLLING: it fails; CLOSING, CLOSED
 WEBSOCKET   a WebSocket                                 CLOSING, CLOSED
-CLOSING     what waits, and then a close packet         CLOSED: it was fetched, or nobody came for it
+CLOSING     what waits, and then a close packet; or     CLOSED: it was fetched, or nobody came for it
+            without that by the WebSocket that asked
 CLOSED      nothing                                     none
 =========== =========================================== ==========================================================
 """
@@ -74,6 +75,7 @@ class Session:
         self._heard_at = self._core.now()
         self._timer: Timer = self._core.at(self._heard_at + transformer.ping_interval, self._beat)
         self._probe_timer: Timer | None = None
+        self._goodbye = (1000, "")  # how the application closed it
 
     # -- as the link of its connection
 
@@ -120,8 +122,9 @@ class Session:
             self._end(code, reason)
             socket.close(code, reason)
             return
-        self._stop_probe()
+        # A WebSocket that asks may stay: a client that has stopped polling by now fetches what waits there.
         self.state = State.CLOSING
+        self._goodbye = (code, reason)
         if not self._buffer and not self._polling:
             self._buffer.append(codec.NOOP)  # as npm engine.io does: a late poll gets both
         self._buffer.append(codec.CLOSE)
@@ -300,24 +303,31 @@ class Session:
         self.state = State.PROBING
         self._probe = socket
         limit = self._core.now() + self._transformer.upgrade_timeout
-        self._probe_timer = self._core.at(limit, self.stop_probe)
+        self._probe_timer = self._core.at(limit, lambda: self.stop_probe(socket))
 
-    def probed(self) -> None:
+    def probed(self, socket: WebSocket) -> None:
         """The WebSocket has asked: the poll that waits is let go, so that the client can stop polling."""
-        if self._probe is not None:
-            self._probe.write(codec.PROBE)
+        if self._probe is socket:
+            socket.write(codec.PROBE)
             self._noop_at = self._core.now()
             self._wake.set()  # a poll that waits looks at the time again
 
-    def upgrade(self) -> bool:
-        """Move to the WebSocket: what waits goes first. False: there is nothing to move any more."""
-        socket = self._probe
-        if self.state is not State.PROBING or socket is None:
+    def upgrade(self, socket: WebSocket) -> bool:
+        """Move to the WebSocket: what waits goes first. False: it is not the one that may, or no longer."""
+        if self._probe is not socket:
             return False
         if self._probe_timer is not None:
             self._probe_timer.cancel()
         self._probe = None
         self._socket = socket
+        if self.state is State.CLOSING:
+            for payload in self._buffer:
+                if payload not in (codec.NOOP, codec.CLOSE):  # only polls need these
+                    socket.write(payload)
+            self._buffer.clear()
+            self._end(*self._goodbye)
+            socket.close(*self._goodbye)
+            return True
         self.state = State.WEBSOCKET
         self._ping_left = True
         for payload in self._buffer:
@@ -330,10 +340,11 @@ class Session:
         self.peer.writable()
         return True
 
-    def stop_probe(self) -> None:
+    def stop_probe(self, socket: WebSocket) -> None:
         """The WebSocket has failed or takes too long; polling goes on."""
-        if self.state is State.PROBING:
-            self.state = State.POLLING
+        if self._probe is socket:
+            if self.state is State.PROBING:
+                self.state = State.POLLING
             self._noop_at = inf
             self._stop_probe()
 
@@ -415,11 +426,11 @@ class Probe:
             self._carries.message(data)
         elif data == "2probe":
             self._asked = True
-            self._session.probed()
-        elif isinstance(data, str) and data[:1] == "5" and self._asked and self._session.upgrade():
+            self._session.probed(self._socket)
+        elif isinstance(data, str) and data[:1] == "5" and self._asked and self._session.upgrade(self._socket):
             self._carries = SocketReceiver(self._session)
         else:
-            self._session.stop_probe()
+            self._session.stop_probe(self._socket)
             self._socket.close(1000)
 
     def alive(self, now: float) -> None:
@@ -435,4 +446,4 @@ class Probe:
         if self._carries is not None:
             self._carries.closed(code, reason)
         else:
-            self._session.stop_probe()
+            self._session.stop_probe(self._socket)
