@@ -64,13 +64,15 @@ class contained:
         return True
 
     def _catch(self, error: BaseException) -> None:
-        if self.expected is not None:
+        expected = self.expected
+        if expected is not None:
             if isinstance(error, BaseExceptionGroup):
-                _, rest = error.split(self.expected)
+                # Python 3.11 takes plain functions only, no bound methods.
+                _, rest = error.split(lambda one: expected(one))
                 if rest is None:
                     return
                 error = rest
-            elif self.expected(error):
+            elif expected(error):
                 return
         self.caught = error
         _log.error("%s failed", self.what, exc_info=error)
