@@ -65,9 +65,9 @@ class Head:
         self.headers = Headers(fields)
         self.http11 = http11
         self.length: int | None = _body_length(self.headers, self.http11)
-        connection = {word.strip().lower() for word in self.headers.get("connection", "").split(",")}
+        connection = {word.strip(" \t").lower() for word in self.headers.get("connection", "").split(",")}
         self.keep_alive = "close" not in connection and (http11 or "keep-alive" in connection)
-        upgrade = {word.strip().lower() for word in self.headers.get("upgrade", "").split(",")}
+        upgrade = {word.strip(" \t").lower() for word in self.headers.get("upgrade", "").split(",")}
         self.websocket = "upgrade" in connection and "websocket" in upgrade
 
 

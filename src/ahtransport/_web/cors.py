@@ -104,11 +104,11 @@ class Cors:
         sent = request.headers.get_all("origin")
         if not sent:
             return None
-        origin = sent[0].strip().lower()
+        origin = sent[0].strip(" \t").lower()  # not every blank of Unicode is one of HTTP
         known = self.any_origin or origin in self.origins
         if len(sent) > 1 or not known or not _ORIGIN.fullmatch(origin):
             raise self._refusal(request)
-        return sent[0].strip()
+        return sent[0].strip(" \t")
 
     def check(self, request: Request) -> list[tuple[str, str]]:
         """Give the headers that the response to a request needs.
