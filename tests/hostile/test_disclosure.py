@@ -1,0 +1,222 @@
+"""G7, G8, G12, G18: files, logs and error pages give nothing away."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from ahtransport import ActionServer, Connection, Response, Server
+from hostile.support import under_attack
+from hostile.wire import TEXT, frame, request, upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ahtransport import Request
+
+SECRET = b"nobody may read this"
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Iterator[Path]:
+    """A public directory with everything around it that must not be reached."""
+    directory = tmp_path / "public"
+    (directory / "sub").mkdir(parents=True)
+    for name in ("index.html", "page.html", "sub/index.html", "sub/in.txt"):
+        (directory / name).write_text(f"public {name}")
+    (tmp_path / "public-secret").mkdir()
+    for name in ("secret.txt", "public-secret/secret.txt", "public/.hidden", "public/unreadable"):
+        (tmp_path / name).write_bytes(SECRET)
+    (directory / "out.txt").symlink_to(tmp_path / "secret.txt")
+    (directory / "outside").symlink_to(tmp_path / "public-secret")
+    (directory / "round").symlink_to("round")
+    (directory / "in.txt").symlink_to("sub/in.txt")
+    (directory / "empty").mkdir()
+    os.mkfifo(directory / "fifo")
+    (directory / "unreadable").chmod(0)
+    yield directory
+    (directory / "unreadable").chmod(0o600)
+
+
+PATHS = [
+    "/../secret.txt",
+    "/public/../../secret.txt",
+    "/public/../../../../../../../../etc/hostname",
+    "/..%2fsecret.txt",
+    "/%2e%2e/secret.txt",
+    "/%2e%2e%2fsecret.txt",
+    "/..%5csecret.txt",
+    "/..\\secret.txt",
+    "/%252e%252e/secret.txt",
+    "//etc/hostname",
+    "/public//etc/hostname",
+    "/%2fetc/hostname",
+    "/page.html%00.txt",
+    "/%00",
+    "/;/../secret.txt",
+    "/sub;/../../secret.txt",
+    "/....//secret.txt",
+    "/%c0%ae%c0%ae/secret.txt",
+    "/%c0%ae%c0%ae%c0%afsecret.txt",
+    "/%e0%80%ae%e0%80%ae/secret.txt",
+    "/../public-secret/secret.txt",
+    "/public-secret/secret.txt",
+    "/outside/secret.txt",
+    "/out.txt",
+    "/round",
+    "/fifo",
+    "/empty",
+    "/empty/",
+    "/.hidden",
+    "/page.html/",
+    "/page.html/x",
+    "/PAGE.HTML",
+    "/page.html.",
+    "/page.html%20",
+    "/page.html::$DATA",
+    "/con",
+    "/dev/null",
+    "/" + "a" * 300,
+    "/" + "a/" * 2000,
+    "/%",
+    "/%zz",
+]
+
+
+async def test_g8_paths_that_lead_elsewhere(public: Path) -> None:
+    """404 for all of them alike, so that nothing can be learnt; what is there is served with its type."""
+    async with under_attack(public=[str(public)]) as target:
+        reference = await target.exchange(request("GET", "/nothing"))
+        for path in PATHS:
+            for method in ("GET", "HEAD"):
+                answer = await target.exchange(request(method, path), bodiless=method == "HEAD")
+                assert answer.status == 404, path
+                assert SECRET not in answer.body
+                assert [name for name, _ in answer.headers] == [name for name, _ in reference.headers]
+                assert answer.body == (reference.body if method == "GET" else b"")
+                assert answer.header("X-Content-Type-Options") == "nosniff"
+        if os.getuid() != 0:  # nothing is unreadable to root
+            assert (await target.exchange(request("GET", "/unreadable"))).status == 404
+        for path, name in {
+            "/": "index.html",
+            "/public": "index.html",
+            "/public/": "index.html",
+            "/page.html": "page.html",
+            "/public/page.html?x=../y": "page.html",
+            "/p%61ge.html": "page.html",
+            "/sub": "sub/index.html",
+            "/sub/": "sub/index.html",
+            "/in.txt": "sub/in.txt",
+        }.items():
+            answer = await target.exchange(request("GET", path))
+            assert (answer.status, answer.body.decode()) == (200, f"public {name}"), path
+            assert answer.header("X-Content-Type-Options") == "nosniff"
+            kind = "text/html" if name.endswith("html") else "text/plain"
+            assert answer.header("Content-Type") == f"{kind}; charset=utf-8"
+
+
+async def test_g7_the_file_verb_reaches_no_further(public: Path) -> None:
+    names = [path[1:] for path in PATHS if path != "/PAGE.HTML"]
+    names += [*map(quote, names), *PATHS, str(public / "page.html"), "\ud800", "a\nb", "C:\\page.html", "~", "$HOME"]
+    async with under_attack(make=ActionServer, public=[str(public)]) as target:
+        ws = await target.websocket()
+        while "welcome" not in await ws.text():
+            pass
+        answers = set()
+        for name in [*names, 5, {}, ["page.html"], True]:
+            message = json.dumps({"event": "file", "file": name, "messageId": 1})
+            await ws.send(frame(TEXT, message.encode()))
+            answers.add(await ws.text())
+        assert len(answers) == 1
+        (answer,) = answers
+        assert json.loads(answer)["error"] == "that file is not found"
+        for name in ("page.html", "in.txt", "sub/in.txt"):
+            await ws.send(frame(TEXT, json.dumps({"event": "file", "file": name, "messageId": 1}).encode()))
+            assert json.loads(await ws.text())["content"].startswith("public ")
+
+
+NASTY = "\r\nINJECTED \x1b[31m\x07\x00\u2028\u2029\u202e\u2066\x85" + "x" * 100_000
+
+
+async def test_g12_log_lines_whatever_peers_send() -> None:
+    """What of it reaches the log is one line of printable characters, at most 512."""
+
+    def prepare(server: Server) -> None:
+        async def fail(request: Request) -> Response:
+            raise RuntimeError("on purpose")
+
+        server.route("/fail", fail)
+
+        @server.on_error
+        def seen(connection: Connection, error: BaseException) -> None:
+            pass
+
+    async with under_attack(prepare) as target:
+        target.tracebacks = 2
+        path = quote(NASTY[:800])
+        await target.exchange(request("GET", f"/fail/{path[:7000]}"))
+        await target.exchange(request("GET", "/fail/\\\"'%0d%0a%1b[31m"))
+        await target.exchange(request("GET", f"/{path[:7000]}", "User-Agent: \xe9\xff", "Origin: \x85"))
+        await target.exchange(upgrade(target=f"/primus?sid={path[:4000]}"))
+        for text in (NASTY, json.dumps(NASTY)[:-1], "[" * 100, '{"\u202e": nan}', "\x1b]0;title\x07"):
+            ws = await target.websocket()
+            await ws.send(frame(TEXT, text.encode()) * 3 + frame(8, b"\x0f\xa0" + NASTY.encode()[:100]))
+            await ws.closing()
+        lines = [record.getMessage() for record in target.log.records]
+        assert len(lines) == 7
+        for line in lines:
+            assert re.fullmatch(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,512}", line), line
+
+
+async def test_g12_a_flood_of_bad_requests_is_not_a_flood_of_lines() -> None:
+    def prepare(server: Server) -> None:
+        async def fail(request: Request) -> Response:
+            raise RuntimeError("on purpose")
+
+        server.route("/fail", fail)
+
+    async with under_attack(prepare) as target:
+        target.tracebacks = 30
+        raw = await target.raw()
+        for _ in range(300):
+            await raw.send(request("GET", "/fail"))
+            assert (await raw.answer()).status == 500
+        assert 1 <= len(target.log.records) <= 30
+
+
+async def test_g18_error_pages_tell_nothing(public: Path) -> None:
+    def prepare(server: Server) -> None:
+        async def fail(request: Request) -> Response:
+            raise RuntimeError(f"on purpose, in {__file__}")
+
+        server.route("/fail", fail)
+
+    attacks = {
+        request("GET", "/nothing"): 404,
+        request("POST", "/nothing"): 405,
+        request("GET", "/fail"): 500,
+        request("GET", "/primus"): 426,
+        request("BREW", "/"): 501,
+        b"nonsense\r\n\r\n": 400,
+        b"GET / HTTP/3.0\r\n\r\n": 505,
+        b"GET /" + b"x" * 9000: 414,
+        request("GET", "/", "X: " + "x" * 9000): 431,
+        upgrade("Sec-WebSocket-Key: 5"): 400,
+        upgrade(target="/elsewhere"): 404,
+    }
+    async with under_attack(prepare, public=[str(public)]) as target:
+        target.tracebacks = 1
+        for attack, status in attacks.items():
+            answer = await target.exchange(attack)
+            assert answer.status == status
+            assert answer.header("Server") is None
+            assert answer.header("X-Powered-By") is None
+            everything = repr((answer.headers, answer.body)).lower()
+            for word in ("ahtransport", "python", "trio", "traceback", "purpose", str(public).lower(), ".py", "/tmp"):
+                assert word not in everything
