@@ -3,7 +3,8 @@
 installed.
 
 Builds the load generator, installs the peers with npm from their lock file, measures ahtransport against npm Primus in
-turns, and prints the ratios. A peer that can't be had is named, and the rest is measured without it.
+turns, over WebSocket and over Engine.IO, and prints the ratios. A peer that can't be had is named, and the rest is
+measured without it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,18 @@ from side_by_side import SCENARIOS, Contestant, build, compare, pinned, show
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
-DEFAULT = ["ws-echo-1", "ws-echo-8", "ws-fanout", "ws-idle"]
+DEFAULT = ["ws-echo-1", "ws-echo-8", "ws-fanout", "ws-idle",
+           "eio-echo-1", "eio-echo-8", "eio-fanout", "eio-poll", "eio-idle"]  # fmt: skip
+#: The families of scenarios that each server can take part in.
+SPEAKS = {
+    "ahtransport": ("ws", "eio", "sio"),
+    "ahtransport-task": ("ws", "eio", "sio"),
+    "primus": ("ws", "eio"),
+    "ws": ("ws",),
+    "websockets": ("ws",),
+    "floor": ("ws",),
+    "socket.io": ("sio",),
+}
 
 
 def node_peers() -> str:
@@ -51,9 +63,11 @@ def contestants(wanted: list[str], family: str) -> tuple[list[Contestant], dict[
         "socket.io": "node peers/socketio_server.js {port}",
     }
     chosen, absent = [], {}
-    node_trouble = node_peers() if any(name in node for name in wanted) else ""
+    node_trouble = node_peers() if any(name in node and family in SPEAKS[name] for name in wanted) else ""
     for name in wanted:
-        if name in ours:
+        if family not in SPEAKS[name]:
+            absent[name] = f"it takes no part in {family}-*"
+        elif name in ours:
             chosen.append(Contestant(name, ours[name]))
         elif name in node and node_trouble:
             absent[name] = node_trouble
@@ -73,7 +87,7 @@ def main() -> None:
     parser.add_argument(
         "--servers",
         nargs="+",
-        choices=["ahtransport", "ahtransport-task", "primus", "ws", "socket.io", "websockets", "floor"],
+        choices=list(SPEAKS),
         default=["ahtransport", "ahtransport-task", "primus"],
         help="the first is the one that the others are compared with",
     )
