@@ -45,9 +45,11 @@ class ChunkedDecoder:
                 del buffer[:size]
                 self._left -= size
             elif self._left == 2:
+                if not b"\r\n".startswith(buffer[:2]):
+                    raise Reject(400, "a chunk does not end where it said")
                 if len(buffer) < 2:
                     break
-                self._line(buffer, expected=b"")
+                del buffer[:2]
                 self._left = -1
             elif not self._size_line(buffer):
                 break
@@ -79,14 +81,12 @@ class ChunkedDecoder:
         return True
 
     @staticmethod
-    def _line(buffer: bytearray, expected: bytes | None = None) -> bytes | None:
+    def _line(buffer: bytearray) -> bytes | None:
         end = buffer.find(b"\r\n", 0, _LINE + 2)
         if end < 0:
             if len(buffer) > _LINE or b"\n" in buffer:
                 raise Reject(400, "a chunk is malformed")
             return None
         line = bytes(buffer[:end])
-        if expected is not None and line != expected:
-            raise Reject(400, "a chunk does not end where it said")
         del buffer[: end + 2]
         return line
