@@ -21,6 +21,7 @@ _REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.[01]")
 _FIELD_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_ABSOLUTE: Final = re.compile(r"https?://[^/?]*")
 _CR: Final = 0x0D
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
@@ -171,8 +172,8 @@ def parse_head(data: bytes) -> Head:
     except (httptools.HttpParserError, ValueError) as error:
         raise Reject(400, "the request is malformed") from error
     target = seen.target.decode("ascii")
-    if target.startswith(("http://", "https://")):  # absolute form, RFC 9112 section 3.2.2
-        target = "/" + target.split("://", 1)[1].partition("/")[2]
+    if absolute := _ABSOLUTE.match(target):  # RFC 9112 section 3.2.2
+        target = "/" + target[absolute.end() :].removeprefix("/")
     if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
         raise Reject(400, "the request target is malformed")
     head = Head(method, target, seen.fields, lines[0].endswith(b"1.1"))
