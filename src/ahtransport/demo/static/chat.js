@@ -1,4 +1,4 @@
-// The chat page: a plain WebSocket that speaks Primus' heartbeat and ActionHero's verbs.
+// The chat page: Primus' heartbeat and ActionHero's verbs over a WebSocket, plain or with Engine.IO's packets.
 // Everything that people write goes into the page as text, never as markup.
 'use strict'
 
@@ -11,6 +11,8 @@ const KEPT = 300 // messages shown per room
 const state = {
   settings: { pathname: '/primus', rooms: ['defaultRoom', 'otherRoom'] },
   socket: null,
+  asking: false, // the server what it speaks, before there is a socket
+  send: null, // gives one text to the server
   me: null,
   name: '',
   room: null,
@@ -35,21 +37,41 @@ function recall (key) {
 
 // ---- the connection
 
-function connect () {
+// The server says which transformer it has, anew each time: one that has restarted may have another.
+async function connect () {
+  if (state.asking) return
+  state.asking = true
   clearTimeout(state.timer)
   show('connecting', state.attempts ? 'connecting again …' : 'connecting …')
-  const url = new URL(state.settings.pathname, location.href)
+  try {
+    const answer = await fetch(`${state.settings.pathname}/spec`, { signal: AbortSignal.timeout(ANSWER_WITHIN) })
+    dial(await answer.json())
+  } catch (error) {
+    wait({ code: 1006, reason: '' })
+  } finally {
+    state.asking = false
+  }
+}
+
+function dial ({ pathname, transformer }) {
+  const url = new URL(pathname, location.href)
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
+  const engine = transformer === 'engine.io'
+  if (engine) {
+    url.pathname += '/'
+    url.search = `?EIO=4&transport=websocket&_primuscb=${Date.now()}` // the last one asks for Primus' own messages, too
+  }
   const socket = new WebSocket(url)
   state.socket = socket
+  state.send = (text) => socket.send(engine ? `4${text}` : text)
+  const opened = () => begin().catch((error) => note(error.message, true))
   let told = false // the server has said that it does not want us back
-  socket.onmessage = ({ data }) => {
-    state.lastSeen = Date.now()
+  const heard = (text) => {
     let message
-    try { message = JSON.parse(data) } catch (error) { return }
+    try { message = JSON.parse(text) } catch (error) { return }
     if (typeof message === 'string') {
       if (message.startsWith('primus::ping::')) {
-        socket.send(JSON.stringify(message.replace('primus::ping::', 'primus::pong::')))
+        state.send(JSON.stringify(message.replace('primus::ping::', 'primus::pong::')))
       } else if (message === 'primus::server::close') {
         told = true
       }
@@ -57,9 +79,17 @@ function connect () {
       receive(message)
     }
   }
+  socket.onmessage = ({ data }) => {
+    state.lastSeen = Date.now()
+    if (!engine) return heard(data)
+    // Of Engine.IO's packets a page without polling meets these: the handshake, a ping, and messages.
+    if (data[0] === '4') heard(data.slice(1))
+    else if (data[0] === '2') socket.send('3')
+    else if (data[0] === '0') opened()
+  }
   socket.onopen = () => {
     state.lastSeen = Date.now()
-    begin().catch((error) => note(error.message, true))
+    if (!engine) opened()
   }
   socket.onclose = (event) => {
     if (state.socket !== socket) return
@@ -103,7 +133,7 @@ function request (event, fields) {
       reject(new Error('the server did not answer'))
     }, ANSWER_WITHIN)
     state.waiting.set(messageId, { resolve, reject, timer })
-    state.socket.send(JSON.stringify({ event, ...fields, messageId }))
+    state.send(JSON.stringify({ event, ...fields, messageId }))
   }).then((reply) => {
     if (reply.error) throw new Error(String(reply.error).replace(/^Error: /, ''))
     return reply
