@@ -1,4 +1,4 @@
-"""Real Primus clients of three generations see of our server what they see of a real Primus server, on every transformer.
+"""Real Primus clients of three generations see of ours what they see of a real Primus server, on every transformer.
 
 Each scenario of tests/clients/primus_driver.cjs runs twice, against npm Primus and against ours, and the two records
 must be equal. What the scenario itself has to show is asserted on the record as well, so that two wrongs make no right.

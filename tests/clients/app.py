@@ -1,5 +1,8 @@
 """The application that the real Primus server (oracle_primus.cjs) and ours both run, and how ours is served."""
 
+import json
+import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +12,18 @@ import trio
 from ahtransport import Connection, Reject, Request, Server
 
 
+class MixedParser:
+    """JSON, and bytes as they are."""
+
+    def encode(self, value: Any) -> str | bytes:
+        return value if isinstance(value, bytes) else json.dumps(value)
+
+    def decode(self, data: str | bytes) -> Any:
+        return json.loads(data) if isinstance(data, str) else data
+
+
 class EchoApp:
-    """Echoes every message but commands: ``{"do": "end" | "last" | "bounce" | "restart" | "ended" | "broadcast"}``.
+    """Echoes every message but commands: ``{"do": "end" | "last" | "bounce" | "restart" | …}``.
 
     *options* are the server's; they hold across restarts, as does the port.
     """
@@ -50,6 +63,15 @@ class EchoApp:
                 await connection.send({"ended": self.ended})
             case {"do": "broadcast", "message": text}:
                 self.server.broadcast(text)
+            case {"do": "transport"}:
+                await connection.send(connection.transport)
+            case {"do": "freeze"}:
+                time.sleep(1)  # noqa: ASYNC251 - the whole server hangs
+            case {"do": "burst", "sizes": sizes}:
+                for size in sizes:
+                    await connection.send("x" * size)
+            case {"do": "count", "to": count}:
+                connection.start_soon(_count, connection, count)
             case _:
                 await connection.send(message)
 
@@ -91,6 +113,12 @@ def _authorize(request: Request) -> None:
 
 async def _note(connection: Connection, note: Any) -> None:
     connection.emit("noted", note)
+
+
+async def _count(connection: Connection, count: int) -> None:
+    for number in range(count):
+        await connection.send({"number": number})
+        await trio.sleep(random.choice([0, 0, 0.001, 0.003]))
 
 
 async def _ask_back(connection: Connection) -> None:

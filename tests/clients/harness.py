@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def _missing() -> str:
 # Where the packages are promised (AHTRANSPORT_NODE=1, as the nox session sets) their absence is a failure, not a skip.
 _skip = pytest.mark.skipif(bool(_missing()) and os.environ.get("AHTRANSPORT_NODE") != "1", reason=_missing() or "-")
 node_marks = [pytest.mark.node, _skip]
+
 
 def of_transformer(name: str) -> pytest.MarkDecorator:
     """The mark of what is about one transformer: ``--transformer`` may leave it out."""
@@ -113,10 +114,19 @@ async def node_process(script: str, *args: str) -> AsyncIterator[trio.Process]:
                 await stream.aclose()
 
 
-@asynccontextmanager
-async def oracle(generation: int, options: Mapping[str, Any]) -> AsyncIterator[str]:
+def oracle(generation: int, options: Mapping[str, Any]) -> AbstractAsyncContextManager[str]:
     """A real Primus server of one generation running the tests' application; yields its address."""
-    async with node_process("oracle_primus.cjs", str(generation), json.dumps(options)) as process:
+    return _announced("oracle_primus.cjs", str(generation), json.dumps(options))
+
+
+def engineio_oracle(options: Mapping[str, Any]) -> AbstractAsyncContextManager[str]:
+    """A real Engine.IO server running the tests' application; yields its address."""
+    return _announced("oracle_engineio.cjs", json.dumps(options))
+
+
+@asynccontextmanager
+async def _announced(script: str, *args: str) -> AsyncIterator[str]:
+    async with node_process(script, *args) as process:
         assert process.stdout is not None
         async with aclosing(_records(process.stdout)) as lines:
             with trio.fail_after(20):
@@ -126,3 +136,4 @@ async def oracle(generation: int, options: Mapping[str, Any]) -> AsyncIterator[s
 
 drive_primus = functools.partial(run_node, "primus_driver.cjs")
 drive_actionhero = functools.partial(run_node, "actionhero_driver.cjs")
+drive_engineio = functools.partial(run_node, "engineio_driver.cjs")
