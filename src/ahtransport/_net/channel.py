@@ -218,7 +218,7 @@ class Channel:
             self.buffered = 0
             if self._lingering is not None:
                 self._lingering.cancel()
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True), contained("closing a connection"):
                 await self._close()
             self.wire.lost()
 
@@ -260,13 +260,15 @@ class Channel:
             self._nursery.start_soon(self._flush, self._flusher)
 
     async def _flush(self, scope: trio.CancelScope) -> None:
-        with scope:
+        with scope, contained("a connection's output") as trouble:
             while self._backlog and not self.closed:
                 before = self.buffered
                 with trio.move_on_after(self.flush_timeout) as patience:
                     await self._flush_some()
                 if patience.cancelled_caught and self.buffered >= before:
                     self.wire.stalled()
+        if trouble.caught is not None:
+            self.abort()
         self._flusher = None
         if not self.closed and not self._backlog:
             self._drained.set()
@@ -378,7 +380,7 @@ class StreamChannel(Channel):
         return 0  # a stream can only be written to by waiting, so everything goes by way of the backlog
 
     async def _flush_some(self) -> None:
-        piece = bytes(self._backlog[0])
+        piece = bytes(memoryview(self._backlog[0])[:_CHUNK])  # progress can be seen between pieces only
         self._torn = True
         try:
             await self._stream.send_all(piece)
