@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.frame_protocol import CloseReason
 
 from ahtransport._barrier import contained
 
@@ -289,8 +290,11 @@ class WebSocketWire:
     # -- ending
 
     def _send_close(self, code: int, reason: str) -> None:
-        frame = self._proto.send(CloseConnection(code=code, reason=reason or None))
-        self._channel.write(frame)
+        if code == _NO_STATUS:
+            event = CloseConnection(code=CloseReason.NO_STATUS_RCVD)  # the number alone would become 1000
+        else:
+            event = CloseConnection(code=code, reason=reason or None)
+        self._channel.write(self._proto.send(event))
 
     def _fail(self, code: int, reason: str) -> None:
         """Close because of something the peer (or the receiver) did; nothing more is read."""
