@@ -1,7 +1,8 @@
 """ActionHero's own client, compiled from the npm package's template, against the default project in Python.
 
-The expected replies are those of a real ActionHero; where it is known to fall short of its documentation (the
-``documentation`` verb, the fingerprint from the Cookie header, actions over HTTP) the documentation decides.
+It runs over every transformer, and over Engine.IO without WebSockets. The expected replies are those of a real
+ActionHero; where it is known to fall short of its documentation (the ``documentation`` verb, the fingerprint from the
+Cookie header, actions over HTTP) the documentation decides.
 """
 
 import importlib.util
@@ -16,7 +17,7 @@ import pytest
 import trio
 
 from ahtransport import ActionServer
-from clients.harness import Record, drive_actionhero, node_marks
+from clients.harness import Record, drive_actionhero, node_marks, of_transformer
 
 pytestmark = node_marks
 
@@ -24,12 +25,22 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "actionhero.py"
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
+TRANSFORMERS = {"websockets": "websockets", "engine.io": "engine.io", "polling": "engine.io"}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=of_transformer(of)) for name, of in TRANSFORMERS.items()])
+def carrier(request: pytest.FixtureRequest) -> str:
+    """What carries the client's messages."""
+    return str(request.param)
+
+
 @pytest.fixture
-def load_example(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ActionServer]:
+def load_example(monkeypatch: pytest.MonkeyPatch, carrier: str) -> Callable[..., ActionServer]:
     """Run the example file anew with settings from the environment, and give back its server."""
 
     def load(**settings: object) -> ActionServer:
-        for key, value in {"SERVERS__WEB__PORT": 0, **settings}.items():
+        transformer = {"SERVERS__WEBSOCKET__SERVER__TRANSFORMER": TRANSFORMERS[carrier]}
+        for key, value in {"SERVERS__WEB__PORT": 0, **transformer, **settings}.items():
             monkeypatch.setenv(f"AHTRANSPORT__{key}", str(value))
         spec = importlib.util.spec_from_file_location("actionhero_example", EXAMPLE)
         assert spec is not None
@@ -54,12 +65,12 @@ Run = Callable[[str], Any]
 
 
 @pytest.fixture
-def run(load_example: Callable[..., ActionServer]) -> Run:
+def run(load_example: Callable[..., ActionServer], carrier: str) -> Run:
     """Run a scenario against the example; the records."""
 
     async def go(scenario: str) -> list[Record]:
         async with served(load_example()) as url:
-            return await drive_actionhero(scenario, url)
+            return await drive_actionhero(scenario, url, carrier)
 
     return go
 
@@ -81,7 +92,7 @@ def details(reply: Any) -> Any:
     return data
 
 
-async def test_connect(run: Run) -> None:
+async def test_connect(run: Run, carrier: str) -> None:
     records = await run("fingerprint")
     welcomes = [record for record in records if "welcome" in record]
     assert len(welcomes) == 4
@@ -111,6 +122,8 @@ async def test_connect(run: Run) -> None:
         assert record["id"] == record["connected"]["data"]["id"]
         assert record["connected"]["messageId"] == 1
     assert len({record["id"] for record in connected.values()}) == 4
+    by = {"websockets": "WebSocket", "engine.io": "Engine.IO websocket", "polling": "Engine.IO polling"}[carrier]
+    assert records[-1] == {"step": "carried", "by": by}
 
 
 async def test_actions(run: Run) -> None:
@@ -301,7 +314,7 @@ async def test_disconnect_and_actions_over_http(run: Run) -> None:
 
 
 @pytest.mark.parametrize("destroy", [False, True])
-async def test_restart(load_example: Callable[..., ActionServer], destroy: bool) -> None:
+async def test_restart(load_example: Callable[..., ActionServer], carrier: str, destroy: bool) -> None:
     """Clients come back to a server that was restarted, as strangers; unless they are told to stay away."""
     setting = {"SERVERS__WEBSOCKET__DESTROY_CLIENTS_ON_SHUTDOWN": str(destroy).lower()}
     server = load_example(**setting)
@@ -314,7 +327,7 @@ async def test_restart(load_example: Callable[..., ActionServer], destroy: bool)
                 again = load_example(SERVERS__WEB__PORT=server.port, **setting)
                 await nursery.start(again.serve)
 
-        records = await drive_actionhero("restart", server.url, on_record=restart_when_ready)
+        records = await drive_actionhero("restart", server.url, carrier, on_record=restart_when_ready)
         nursery.cancel_scope.cancel()
     outcome = steps(records, "outcome")["outcome"]
     if destroy:

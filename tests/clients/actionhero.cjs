@@ -13,9 +13,9 @@ const { load } = require('./primus.cjs');
 
 const TEMPLATE = path.join(path.dirname(require.resolve('actionhero/package.json')), 'client', 'ActionheroWebsocketClient.js');
 
-/** The whole script, for clients of `url`. */
-function script(url) {
-  const primus = new (load(8))(new EventEmitter(), { transformer: 'websockets' });
+/** The whole script, for clients of `url` over a transformer. */
+function script(url, transformer) {
+  const primus = new (load(8))(new EventEmitter(), { transformer });
   clearInterval(primus.heartbeatInterval);
   const defaults = util.inspect({ apiPath: '/api', cookieKey: 'sessionID', url });
   const client = fs.readFileSync(TEMPLATE, 'utf8').replace(/%%URL%%/g, url).replace('%%DEFAULTS%%', `return ${defaults}`);
@@ -24,13 +24,13 @@ function script(url) {
 }
 
 /** The client's constructor, in a page that has this cookie. */
-function page(url, cookie = '') {
+function page(url, transformer, cookie = '') {
   const window = {};
   const timers = { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate, clearImmediate };
-  // Primus asks its surroundings for `ws`, as it does on Node: here those of the npm package.
+  // Primus asks its surroundings for `ws` or `engine.io-client`, as it does on Node: here those of the npm package.
   const surroundings = { window, document: { cookie }, XMLHttpRequest, console, Buffer, process, ...timers,
     require: createRequire(require.resolve('primus')), Uint8Array, Object, RegExp, Array, Error, Date, JSON };
-  vm.runInNewContext(script(url), surroundings, { filename: 'ActionheroWebsocketClient.js' });
+  vm.runInNewContext(script(url, transformer), surroundings, { filename: 'ActionheroWebsocketClient.js' });
   return window.ActionheroWebsocketClient;
 }
 

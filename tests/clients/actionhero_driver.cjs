@@ -1,16 +1,21 @@
 'use strict';
 // Drives ActionHero's own client through everything it can do and records the replies.
 //
-//   node actionhero_driver.cjs SCENARIO URL
+//   node actionhero_driver.cjs SCENARIO URL CARRIER
+//
+// CARRIER is "websockets", "engine.io", or "polling": engine.io, kept from WebSockets.
 
 const { page } = require('./actionhero.cjs');
 const { record, sleep, next, called, main } = require('./tape.cjs');
 
-const [scenario, url] = process.argv.slice(2);
+const [scenario, url, carrier] = process.argv.slice(2);
+const transformer = carrier === 'polling' ? 'engine.io' : carrier;
 
 /** A connected client; `record` gets what the server says unasked, and the client's own events. */
 async function connect(name, { cookie = '', headers } = {}) {
-  const client = new (page(url, cookie))(headers && { transport: { headers } });
+  const options = { websockets: carrier !== 'polling' };
+  if (headers) options.transport = { headers, extraHeaders: headers }; // the first for ws, the second for Engine.IO
+  const client = new (page(url, transformer, cookie))(options);
   for (const event of ['connected', 'disconnected', 'reconnect', 'error', 'alert', 'api', 'timeout']) {
     client.on(event, (detail) => record({ client: name, event, detail: detail?.message ?? detail }));
   }
@@ -154,10 +159,13 @@ const SCENARIOS = {
   },
 
   async fingerprint() {
-    await connect('none');
+    const client = await connect('none');
     await connect('query', { cookie: 'other=1; sessionID=abc123' });
     await connect('header', { headers: { Cookie: 'other=1; sessionID=def456' } });
     await connect('both', { cookie: 'sessionID=abc123', headers: { Cookie: 'sessionID=def456' } });
+    const { socket } = client.client; // of ws, or of Engine.IO
+    if (carrier === 'engine.io' && socket.transport.name === 'polling') await next(socket, 'upgrade');
+    record({ step: 'carried', by: socket.transport ? `Engine.IO ${socket.transport.name}` : 'WebSocket' });
   },
 
   /** The server stops after "ready" and starts again; what the client does then is recorded. */
