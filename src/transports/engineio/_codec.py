@@ -8,8 +8,8 @@ holds that against the library.
 from __future__ import annotations
 
 import base64
+import binascii
 import enum
-import re
 from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -18,14 +18,12 @@ from engineio import packet as library
 from ahtransport.abc import Payload, ProtocolError
 
 __all__ = ["CLOSE", "MAX_PACKETS", "NOOP", "PING", "PROBE", "SEPARATOR", "Kind", "Packet", "decode", "decode_payload",
-           "encode_message", "encode_open", "join"]  # fmt: skip
+           "encode_message", "encode_open", "for_websocket", "join"]  # fmt: skip
 
 #: How many packets one payload may have.
 MAX_PACKETS: Final = 1000
 #: Between the packets of a payload.
 SEPARATOR: Final = b"\x1e"
-
-_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?")
 
 
 class Kind(enum.IntEnum):
@@ -100,6 +98,20 @@ def encode_message(payload: Payload, *, polling: bool) -> Payload:
     return payload
 
 
+def for_websocket(payload: Payload) -> Payload:
+    """Give a packet that was encoded for polls the form that it has on a WebSocket."""
+    if not payload.binary and payload.data[:1] == b"b":  # text begins with the digit of its kind
+        return Payload(base64.b64decode(payload.data[1:]), binary=True)
+    return payload
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except ValueError as error:
+        raise ProtocolError("a binary packet is not base64") from error
+
+
 def decode(encoded: str | bytes) -> Packet:
     """Decode one packet.
 
@@ -112,10 +124,7 @@ def decode(encoded: str | bytes) -> Packet:
     if first == "4":
         return Packet(Kind.MESSAGE, encoded[1:])
     if first == "b":
-        if not _BASE64.fullmatch(encoded, 1):
-            raise ProtocolError("a binary packet is not base64")
-        padding = "=" * (-(len(encoded) - 1) % 4)
-        return Packet(Kind.MESSAGE, bytes(_LibraryPacket(encoded_packet=encoded + padding).data))
+        return Packet(Kind.MESSAGE, _from_base64(encoded[1:]))
     if first not in ("0", "1", "2", "3", "5", "6"):
         raise ProtocolError("there is no such packet type")
     return Packet(Kind(_LibraryPacket(encoded_packet=first).packet_type), encoded[1:])

@@ -17,6 +17,7 @@ CLOSED      nothing                                     none
 from __future__ import annotations
 
 import enum
+import re
 from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from ahtransport.transports.engineio import _codec as codec
 from ahtransport.transports.engineio._codec import Kind, Packet
+from ahtransport.transports.engineio._heartbeat import Heartbeat
 
 from ahtransport.abc import Payload, Peer, ProtocolError, Reject, Response
 
@@ -32,11 +34,20 @@ if TYPE_CHECKING:
 
     from ahtransport.abc import Request, Timer, WebSocket
 
-__all__ = ["Probe", "Session", "SocketReceiver", "State"]
+__all__ = ["Session", "State"]
 
 _ABNORMAL: Final = 1006
 _NOOP_PAUSE: Final = 0.1  # seconds between two noops to a client that polls on while it upgrades
+_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']*)""")
 _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
+
+
+def _is_utf8(content_type: str) -> bool:
+    """Tell whether a body with this type, in lower case, may be read as UTF-8 text; without a charset it may."""
+    charset = _CHARSET.search(content_type)
+    return content_type.partition(";")[0].strip() != "application/octet-stream" and (
+        charset is None or charset[1] in ("utf-8", "utf8", "us-ascii")
+    )
 
 
 class State(enum.Enum):
@@ -69,13 +80,18 @@ class Session:
         self._taking = trio.Event()  # the application takes messages
         self._taking.set()
         self._noop_at = inf  # when the next noop may leave; only while upgrading
-        self._pinged_at: float | None = None  # set while a pong is awaited
-        self._ping_left = False  # whether the client has had that ping
-        self._patient = False  # whether that pong has been given more time
-        self._heard_at = self._core.now()
-        self._timer: Timer = self._core.at(self._heard_at + transformer.ping_interval, self._beat)
+        self._heartbeat: Heartbeat
+        self._closing_timer: Timer | None = None
         self._probe_timer: Timer | None = None
         self._goodbye = (1000, "")  # how the application closed it
+
+    def begin(self, peer: Peer) -> None:
+        """Take the connection's other end; from now on the client has to answer pings."""
+        self.peer = peer
+        transformer = self._transformer
+        self._heartbeat = Heartbeat(
+            self._core, transformer.ping_interval, transformer.ping_timeout, self._ping, self._expire
+        )
 
     # -- as the link of its connection
 
@@ -128,8 +144,8 @@ class Session:
         if not self._buffer and not self._polling:
             self._buffer.append(codec.NOOP)  # as npm engine.io does: a late poll gets both
         self._buffer.append(codec.CLOSE)
-        self._timer.cancel()
-        self._timer = self._core.at(self._core.now() + self._core.options.close_timeout, self._never_fetched)
+        self._heartbeat.stop()
+        self._closing_timer = self._core.at(self._core.now() + self._core.options.close_timeout, self._never_fetched)
         self._wake.set()
         self._taking.set()
 
@@ -149,7 +165,8 @@ class Session:
 
     def pause(self) -> None:
         """Take no messages: POSTs wait for their answer, a WebSocket is not read."""
-        self._taking = trio.Event()
+        if self._taking.is_set():
+            self._taking = trio.Event()
         if self._socket is not None:
             self._socket.pause()
 
@@ -168,7 +185,7 @@ class Session:
             Reject: 400, a poll waits already; that ends the session.
         """
         if self._polling:
-            self._fail("two polls at once")
+            self.fail("two polls at once")
             raise Reject(400, body=b"")
         self._polling = True
         answered = False
@@ -188,7 +205,7 @@ class Session:
         finally:
             self._polling = False
             if not answered and self.state is not State.WEBSOCKET:
-                self._fail("the poll was aborted")
+                self.fail("the poll was aborted")
             elif self.state is State.CLOSING and not self._buffer:
                 self._end(1000, "")
 
@@ -202,7 +219,7 @@ class Session:
             taken.append(payload)
         self._buffered = sum(map(len, self._buffer))
         if codec.PING in taken:
-            self._ping_left = True
+            self._heartbeat.fetched()
         if not self._buffered and self.state in (State.POLLING, State.PROBING):
             self.peer.writable()
         return taken
@@ -214,12 +231,12 @@ class Session:
             Reject: 400 for packets that are none or a second POST at once (both end the session); 413, 415.
         """
         if self._posting:
-            self._fail("two POSTs at once")
+            self.fail("two POSTs at once")
             raise Reject(400, body=b"")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Reject(415, "bodies are not compressed here")
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/octet-stream":
-            self._fail("a body must be text")
+        if not _is_utf8(request.headers.get("content-type", "").lower()):
+            self.fail("a body must be UTF-8 text")
             raise Reject(400, body=b"")
         self._posting = True
         done = False
@@ -232,35 +249,45 @@ class Session:
             except ProtocolError as error:
                 raise self._transformer.refusal(3) from error
             for packet in packets:
-                await self._taking.wait()
+                if not self._taking.is_set():
+                    await self._taking.wait()
                 if self.state is State.CLOSED:
-                    break
-                self.receive(packet)
+                    raise self._transformer.refusal(1)  # whatever ended it: "ok" would be untrue
+                try:
+                    self.receive(packet)
+                except ProtocolError as error:
+                    raise self._transformer.refusal(3) from error
+                if packet.kind is Kind.CLOSE:
+                    break  # what follows a goodbye is for nobody
             done = True
             return Response(200, b"ok", [("Content-Type", "text/html")])
         finally:
             self._posting = False
             if not done:
-                self._fail("a POST failed")
+                self.fail("a POST failed")
 
     # -- packets
 
     def receive(self, packet: Packet) -> None:
-        """Act on a packet, however it came."""
-        self._heard_at = now = self._core.now()
-        if self.state is State.CLOSED:
+        """Act on a packet, however it came.
+
+        Raises:
+            ProtocolError: only servers send this.
+        """
+        if self.state is State.CLOSED or (self.state is State.CLOSING and packet.kind is not Kind.CLOSE):
             return
-        self.peer.alive(now)
+        self.peer.alive(self._core.now())
+        if packet.kind is Kind.PONG:
+            self._heartbeat.pong()
+            return
+        self._heartbeat.heard()
         match packet.kind:
             case Kind.MESSAGE:
-                if self.state is not State.CLOSING:
-                    self.peer.message(packet.data)
-            case Kind.PONG:
-                self._pong(now)
+                self.peer.message(packet.data)
             case Kind.CLOSE:
                 self._leave()
             case Kind.PING | Kind.OPEN:
-                self._fail("a packet that only servers send")
+                raise ProtocolError("only servers send this packet")
             case _:
                 pass  # noop, or an upgrade that is none
 
@@ -273,28 +300,12 @@ class Session:
 
     # -- heartbeat
 
-    def _pong(self, now: float) -> None:
-        if self._pinged_at is not None and self._ping_left:
-            self._pinged_at = None
-            self._timer.cancel()
-            self._timer = self._core.at(now + self._transformer.ping_interval, self._beat)
+    def _ping(self) -> bool:
+        self._send(codec.PING)
+        return self._socket is not None
 
-    def _beat(self) -> None:
-        """Send a ping, or judge a client that has not answered the last one."""
-        now = self._core.now()
-        timeout = self._transformer.ping_timeout
-        if self._pinged_at is None:
-            self._pinged_at = now
-            self._ping_left = self._socket is not None
-            self._patient = False
-            self._send(codec.PING)
-            self._timer = self._core.at(now + timeout, self._beat)
-        elif self._heard_at > self._pinged_at and self._heard_at + timeout > now and not self._patient:
-            # Something else came meanwhile: the pong may be behind it. One more chance, as in npm engine.io.
-            self._patient = True
-            self._timer = self._core.at(self._heard_at + timeout, self._beat)
-        else:
-            self._fail("ping timeout")
+    def _expire(self) -> None:
+        self.fail("ping timeout", 1001)
 
     # -- upgrading
 
@@ -307,10 +318,11 @@ class Session:
 
     def probed(self, socket: WebSocket) -> None:
         """The WebSocket has asked: the poll that waits is let go, so that the client can stop polling."""
-        if self._probe is socket:
+        if self._probe is socket and not socket.buffered:  # who asks again and again is answered while it listens
             socket.write(codec.PROBE)
-            self._noop_at = self._core.now()
-            self._wake.set()  # a poll that waits looks at the time again
+            if self._noop_at == inf:
+                self._noop_at = self._core.now()
+                self._wake.set()  # a poll that waits looks at the time again
 
     def upgrade(self, socket: WebSocket) -> bool:
         """Move to the WebSocket: what waits goes first. False: it is not the one that may, or no longer."""
@@ -320,20 +332,17 @@ class Session:
             self._probe_timer.cancel()
         self._probe = None
         self._socket = socket
-        if self.state is State.CLOSING:
-            for payload in self._buffer:
-                if payload not in (codec.NOOP, codec.CLOSE):  # only polls need these
-                    socket.write(payload)
-            self._buffer.clear()
-            self._end(*self._goodbye)
-            socket.close(*self._goodbye)
-            return True
+        closing = self.state is State.CLOSING
         self.state = State.WEBSOCKET
-        self._ping_left = True
         for payload in self._buffer:
-            socket.write(payload)
+            if payload not in (codec.NOOP, codec.CLOSE):  # only polls need these
+                socket.write(codec.for_websocket(payload))
         self._buffer.clear()
         self._buffered = 0
+        if closing:
+            self.close(*self._goodbye)
+            return True
+        self._heartbeat.fetched()
         self._wake.set()
         if not self._taking.is_set():
             socket.pause()
@@ -362,88 +371,25 @@ class Session:
         """The WebSocket is gone."""
         self._end(code, reason)
 
-    def _fail(self, reason: str) -> None:
-        """End the session because of something the client did, or did not do."""
+    def fail(self, reason: str, code: int = 1002) -> None:
+        """End the session because of something the client did, or did not do; ``code`` is for its WebSocket."""
         socket = self._socket
         if self.state is not State.CLOSED and self._polling and socket is None:
             self._buffer.clear()
             self._buffer.append(codec.CLOSE)  # for the poll that waits
         self._end(_ABNORMAL, reason)
         if socket is not None:
-            socket.close(1000, "")
+            socket.close(code, reason)
 
     def _end(self, code: int, reason: str) -> None:
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
-        self._timer.cancel()
+        self._heartbeat.stop()
+        if self._closing_timer is not None:
+            self._closing_timer.cancel()
         self._stop_probe()
         self._taking.set()
         self._wake.set()
         self._transformer.forget(self)
         self.peer.closed(code, reason)
-
-
-class SocketReceiver:
-    """What a host pushes into when a WebSocket carries a session."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def message(self, data: str | bytes) -> None:
-        """Take one packet."""
-        try:
-            packet = codec.decode(data)
-        except ProtocolError:
-            self._session._fail("parse error")
-            return
-        self._session.receive(packet)
-
-    def alive(self, now: float) -> None:
-        """Note a sign of life; only packets count for Engine.IO's heartbeat."""
-
-    def writable(self) -> None:
-        """Tell the connection."""
-        self._session.peer.writable()
-
-    def closed(self, code: int, reason: str) -> None:
-        """End the session."""
-        self._session.lost(code, reason)
-
-
-class Probe:
-    """What a host pushes into while a WebSocket asks to take over a session, and after it has."""
-
-    def __init__(self, session: Session, socket: WebSocket) -> None:
-        self._session = session
-        self._socket = socket
-        self._asked = False
-        self._carries: SocketReceiver | None = None
-
-    def message(self, data: str | bytes) -> None:
-        """Take one packet: ``2probe``, then ``5``; anything else ends the attempt, not the session."""
-        if self._carries is not None:
-            self._carries.message(data)
-        elif data == "2probe":
-            self._asked = True
-            self._session.probed(self._socket)
-        elif isinstance(data, str) and data[:1] == "5" and self._asked and self._session.upgrade(self._socket):
-            self._carries = SocketReceiver(self._session)
-        else:
-            self._session.stop_probe(self._socket)
-            self._socket.close(1000)
-
-    def alive(self, now: float) -> None:
-        """Nothing to note: a probe proves nothing."""
-
-    def writable(self) -> None:
-        """Tell the connection, if there is one."""
-        if self._carries is not None:
-            self._carries.writable()
-
-    def closed(self, code: int, reason: str) -> None:
-        """End the session if it was carried here, else the attempt."""
-        if self._carries is not None:
-            self._carries.closed(code, reason)
-        else:
-            self._session.stop_probe(self._socket)

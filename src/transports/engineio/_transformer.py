@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from ahtransport.transports.engineio import _codec as codec
-from ahtransport.transports.engineio._session import Probe, Session, SocketReceiver, State
+from ahtransport.transports.engineio._session import Session, State
+from ahtransport.transports.engineio._sockets import Probe, SocketReceiver
 
 from ahtransport.abc import Payload, Reject, Response
 
@@ -39,7 +40,7 @@ class _Query:
     """The parameters that Engine.IO looks at."""
 
     def __init__(self, request: Request) -> None:
-        found: dict[str, list[str]] = {"EIO": [], "transport": [], "sid": []}
+        found: dict[str, list[str]] = {"EIO": [], "transport": [], "sid": [], "j": []}
         try:
             for name, value in parse_qsl(request.query_string, keep_blank_values=True, max_num_fields=1000):
                 if name in found:
@@ -49,7 +50,9 @@ class _Query:
         # A parameter that comes twice means different things to different readers: then it means nothing.
         self.protocol = found["EIO"][0] if len(found["EIO"]) == 1 else ""
         self.transport = found["transport"][0] if len(found["transport"]) == 1 else ""
-        self.sid = "" if not any(found["sid"]) else found["sid"][0] if len(found["sid"]) == 1 else "?"
+        # None: there is none. An empty one is unknown, like any other that was never given out.
+        self.sid = None if not found["sid"] else found["sid"][0] if len(found["sid"]) == 1 else ""
+        self.jsonp = bool(found["j"])
 
 
 class EngineIOTransformer:
@@ -153,7 +156,9 @@ class EngineIOTransformer:
         """
         if query.transport not in self.transports:
             raise self.refusal(_UNKNOWN_TRANSPORT)
-        if query.sid:
+        if query.jsonp:
+            raise self.refusal(_BAD_REQUEST)  # answers that are scripts can't be kept from other sites' pages
+        if query.sid is not None:
             session = self._sessions.get(query.sid)
             if session is None:
                 raise self.refusal(_UNKNOWN_SID)
@@ -179,7 +184,7 @@ class EngineIOTransformer:
             socket.write(session.handshake)
         # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
         primus = "_primuscb" in request.query
-        session.peer = self.core.connect(request, session, self, wire_id=sid, primus=primus)
+        session.begin(self.core.connect(request, session, self, wire_id=sid, primus=primus))
         self._sessions[sid] = session
         session.peer.opened()
         return session
