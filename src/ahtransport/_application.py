@@ -9,9 +9,7 @@ import trio
 
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
-from ahtransport._heartbeat import Deadlines
 from ahtransport._log import get_logger
-from ahtransport._primus import Codec
 from ahtransport._rooms import Rooms
 from ahtransport._transforms import Transforms, is_async
 from ahtransport.abc import Message
@@ -19,15 +17,16 @@ from ahtransport.abc import Message
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from ahtransport._config import WebSocketServer
     from ahtransport._connection import Connection
     from ahtransport._http import Request
-    from ahtransport._session import SessionStore
-    from ahtransport.abc import Event, Parser, Payload, Transformer
+    from ahtransport._shared import Shared
+    from ahtransport.abc import Event, Payload, Transformer
 
 __all__ = ["Application"]
 
 _log = get_logger()
+#: Said to an application that wants its messages in two places.
+BOTH = "messages go to the handler that iterates over its connection, or to on_message; not to both"
 
 
 class EventHandler(NamedTuple):
@@ -43,13 +42,19 @@ class EventHandler(NamedTuple):
 
 
 class Application:
-    """The application's side of the seam, shared by every transformer that is mounted."""
+    """The application's side of the seam, shared by every transformer that is mounted.
 
-    def __init__(self, options: WebSocketServer, parser: Parser, sessions: SessionStore) -> None:
-        self.options = options
-        self.codec = Codec(parser)
-        self.sessions = sessions
-        self.deadlines = Deadlines()
+    There is one for each namespace of Socket.IO; the first, ``"/"``, is the only one that other transformers know.
+    """
+
+    def __init__(self, shared: Shared, name: str = "/") -> None:
+        self.shared = shared
+        self.name = name
+        self.options = options = shared.options
+        self.codec = shared.codec
+        self.sessions = shared.sessions
+        self.deadlines = shared.deadlines
+        self.spawn = shared.spawn
         self.rooms = Rooms(options.max_rooms, options.max_name)
         self.connections: dict[str, Connection] = {}
         self.handler: Callable[[Connection], Awaitable[object]] | None = None
@@ -63,9 +68,31 @@ class Application:
         self.dropped = 0  # messages that the overflow policy "drop" has dropped
         self._events: dict[str, EventHandler] = {}
         self._catch_all: EventHandler | None = None
-        self._nursery: trio.Nursery | None = None
-        self._running = 0
-        self._idle = trio.Event()
+        #: Called when the last connection has gone; set for namespaces that come and go.
+        self.on_empty: Callable[[Application], None] | None = None
+
+    def adopt(self, other: Application) -> None:
+        """Take over another's functions; whoever is registered there later is registered here, too."""
+        self.handler = other.handler
+        self.on_open, self.on_message, self.on_close = other.on_open, other.on_message, other.on_close
+        self.on_error, self.authorizers = other.on_error, other.authorizers
+        self.incoming, self.outgoing = other.incoming, other.outgoing
+        self._events, self._catch_all = other._events, other._catch_all
+
+    def handle(self, function: Callable[[Connection], Awaitable[object]]) -> None:
+        """Run a function once per connection.
+
+        Raises:
+            TypeError: it is no async function, or messages go elsewhere already.
+        """
+        if not is_async(function):
+            raise TypeError(
+                "a handler is an async function that iterates over its connection; "
+                "a plain function for each message is registered with @server.on_message"
+            )
+        if self.on_message:
+            raise TypeError(BOTH)
+        self.handler = function
 
     # -- events
 
@@ -86,32 +113,9 @@ class Application:
         """Find the function for an event."""
         return self._events.get(name, self._catch_all)
 
-    # -- tasks
-
-    def spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
-        """Run a function beside everything else; it must have a crash barrier of its own."""
-        if self._nursery is None:
-            raise RuntimeError("the server is not running")
-        self._nursery.start_soon(self._counted, function, *args, name=function)
-
-    def started(self, nursery: trio.Nursery | None) -> None:
-        """Take the nursery in which tasks live from now on."""
-        self._nursery = nursery
-
-    async def _counted(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
-        self._running += 1
-        try:
-            await function(*args)
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        """Wait until no handler runs any more."""
-        while self._running:
-            self._idle = trio.Event()
-            await self._idle.wait()
+    def handles(self, name: str) -> bool:
+        """Tell whether there is a function for this very event; a catch-all does not count."""
+        return name in self._events
 
     # -- what happens to connections
 
@@ -151,6 +155,8 @@ class Application:
         """A connection is over: it is in no table any more."""
         self.connections.pop(connection.id, None)
         self.rooms.leave_all(connection)
+        if self.on_empty is not None and not self.connections:
+            self.on_empty(self)
 
     def broadcast(self, message: Any, room: str | None, exclude: Iterable[Connection]) -> None:
         """Send a message to everybody or to a room, encoded once per transformer and wire."""
@@ -179,7 +185,7 @@ class Application:
             if inline:
                 with contained(f"on_close of connection {connection.id}"):
                     function(connection, code, reason)
-            elif self._nursery is not None:
+            elif self.shared.running:
                 self.spawn(self._close_later, function, connection, code, reason)
 
     async def _close_later(

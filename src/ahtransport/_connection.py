@@ -44,6 +44,7 @@ class Connection(Incoming):
         remote_port: the client's port; 0 where a proxy does not tell.
         fingerprint: what identifies the browser: the cookie, else the query parameter of its name, else ``id``.
         connected_at: seconds since the epoch.
+        auth: what a Socket.IO client sent along when it connected to the namespace; None for all others.
         data: free for the application.
     """
 
@@ -60,6 +61,7 @@ class Connection(Incoming):
         session_key: str | None,
         wire_id: str | None,
         primus: bool,
+        farewell: bool,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.headers: Headers = request.headers
@@ -93,6 +95,8 @@ class Connection(Incoming):
         self._watch: Watch | None = None
         #: Whether the client knows Primus' control messages; others would take them for the application's.
         self.speaks_primus = primus
+        self._farewell = farewell
+        self.auth: Any = request.auth
         #: When the last sign of life came, seconds of trio's clock.
         self.last_seen = trio.current_time()
         #: Whether this client sends pings itself (Primus up to 6): then it is never pinged.
@@ -109,6 +113,11 @@ class Connection(Incoming):
     def transport(self) -> str:
         """What carries it at the moment: ``"websocket"`` or ``"polling"``."""
         return self._link.transport
+
+    @property
+    def namespace(self) -> str:
+        """The Socket.IO namespace; ``"/"`` for all other transformers."""
+        return self._application.name
 
     @property
     def state(self) -> Literal["open", "closing", "closed"]:
@@ -226,7 +235,7 @@ class Connection(Incoming):
             raise ValueError("the reason of a close has at most 123 bytes")
         if self._state != "open":
             return
-        if not reconnect and self.speaks_primus:
+        if not reconnect and self._farewell:
             for payload in self._transformer.encode(CLOSE, self._link.wire):
                 self._link.write(payload)
         self._link.close(code, reason)

@@ -71,6 +71,7 @@ class Reject(AhTransportError):
         reason: told to the client in the body, as ``{"error": reason}``.
         headers: added to the response.
         body: sent instead of the JSON, if it is not None; its ``Content-Type`` is one of ``headers``.
+        data: told to a Socket.IO client beside the reason, as the ``data`` of its ``connect_error``.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Reject(AhTransportError):
         headers: Iterable[tuple[str, str]] = (),
         *,
         body: bytes | None = None,
+        data: object = None,
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"a refusal needs a status from 400 to 599, not {status}")
@@ -87,6 +89,7 @@ class Reject(AhTransportError):
         self.reason = reason
         self.headers = list(headers)
         self.body = body
+        self.data = data
         super().__init__(f"{status} {reason}".rstrip())
 
 

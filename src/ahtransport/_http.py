@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from copy import copy
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -65,6 +66,7 @@ class Request:
         remote_ip: the client's address: ``peer``, or what a trusted proxy says.
         remote_port: likewise; 0 when a proxy does not tell.
         secure: whether the client uses TLS, here or at a trusted proxy.
+        auth: what a Socket.IO client sent along with its CONNECT; None for all others.
         state: free for middleware to leave things in.
         response_headers: added to whatever response is given, the 101 included.
     """
@@ -73,6 +75,7 @@ class Request:
         "_cookies",
         "_query",
         "_read",
+        "auth",
         "headers",
         "method",
         "path",
@@ -103,6 +106,7 @@ class Request:
         self.peer = peer
         self.remote_ip, self.remote_port = peer
         self.secure = secure
+        self.auth: Any = None
         self.state: dict[str, Any] = {}
         self.response_headers: list[tuple[str, str]] = []
         self._read = read
@@ -137,6 +141,12 @@ class Request:
                     self._cookies.setdefault(name.strip(), unquote(value.strip().removeprefix('"').removesuffix('"')))
         return self._cookies
 
+    def with_auth(self, auth: Any) -> Request:
+        """Give a copy that has ``auth``; one handshake may lead to several namespaces."""
+        twin = copy(self)
+        twin.auth = auth
+        return twin
+
     async def read(self, limit: int) -> bytes:
         """Read the whole body, of at most ``limit`` bytes, counted while they arrive.
 
@@ -158,9 +168,11 @@ class Response:
             host's business.
         body: all of it, or an async iterator of pieces together with ``length``.
         length: how many bytes the body has.
+        on_sent: called exactly once by the host, if it is not None: with True when all of it has left for the network,
+            with False when the client was gone before. It must not wait.
     """
 
-    __slots__ = ("body", "headers", "length", "status")
+    __slots__ = ("body", "headers", "length", "on_sent", "status")
 
     def __init__(
         self,
@@ -180,6 +192,7 @@ class Response:
             raise TypeError("a streamed body needs its length in bytes")
         self.body = body
         self.length = length
+        self.on_sent: Callable[[bool], None] | None = None
 
     @classmethod
     def text(cls, status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> Response:

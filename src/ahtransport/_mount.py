@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 
+from ahtransport._barrier import contained
 from ahtransport._config import read_duration
 from ahtransport._connection import Connection
-from ahtransport._errors import ConfigError
+from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
+from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from ahtransport._application import Application
     from ahtransport._config import Config
     from ahtransport._http import Request
+    from ahtransport._namespaces import Namespaces
     from ahtransport._web.cors import Cors
     from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
 
@@ -86,18 +88,21 @@ def choices(config: Config) -> list[Choice]:
 class Mount:
     """A transformer at its pathname; it is the ``ahtransport.abc.Core`` of that transformer, too."""
 
-    def __init__(self, application: Application, config: Config, choice: Choice, cors: Cors) -> None:
+    def __init__(self, namespaces: Namespaces, config: Config, choice: Choice, cors: Cors) -> None:
         """Make the transformer.
 
         Raises:
             ConfigError: it does not like its options.
         """
         kind = choice.kind
-        self._application = application
+        self._namespaces = namespaces
+        self._shared = namespaces.shared
         self._config = config
         self._cors = cors
         self.options = config.servers.websocket.server
-        self.codec = application.codec
+        self.codec = self._shared.codec
+        self.json = JSONParser(max_depth=self.options.max_depth)
+        self.messagepack = MessagePackParser(max_depth=self.options.max_depth, undefined=True)
         default = config.origin("servers.websocket.server.pathname") == "default"
         self.pathname: str = choice.pathname or (kind.default_pathname if default else None) or self.options.pathname
         parser = self.options.parser
@@ -156,15 +161,35 @@ class Mount:
 
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` at a time of trio's clock."""
-        return self._application.deadlines.at(when, callback)
+        return self._shared.deadlines.at(when, callback)
 
-    async def authorize(self, request: Request) -> None:
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a function beside everything else."""
+        self._shared.spawn(self._guarded, function, *args)
+
+    async def _guarded(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        with contained(f"a task of the transformer {self.transformer.name}"):
+            await function(*args)
+
+    def has_namespace(self, name: str) -> bool:
+        """Tell whether the application has this namespace."""
+        return self._namespaces.knows(name)
+
+    def handles(self, event: str, namespace: str = "/") -> bool:
+        """Tell whether the application has a function for this very event."""
+        application = self._namespaces.find(namespace)
+        return application is not None and application.handles(event)
+
+    async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application.
 
         Raises:
             Reject: it refuses.
         """
-        await self._application.authorize(request)
+        application = self._namespaces.find(namespace)
+        if application is None:
+            raise Reject(404, "Invalid namespace")
+        await application.authorize(request)
 
     def connect(
         self,
@@ -173,15 +198,18 @@ class Mount:
         transformer: Transformer,
         *,
         wire_id: str | None = None,
+        namespace: str = "/",
         primus: bool = True,
+        farewell: bool | None = None,
     ) -> Connection:
         """Make a connection; see ``ahtransport.abc.Core``."""
         fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
         linked = may_link_session(request, source, self.options.origins, self.options.link_session)
         if source == "cookie" and not linked:
             fingerprint = None  # a foreign page made the browser send the cookie: it proves nothing
+        application = self._namespaces.find(namespace) or self._namespaces.root
         connection = Connection(
-            self._application,
+            application,
             request,
             link,
             transformer,
@@ -189,6 +217,7 @@ class Mount:
             session_key=session_key(fingerprint) if linked and fingerprint else None,
             wire_id=wire_id,
             primus=primus,
+            farewell=primus if farewell is None else farewell,
         )
-        self._application.add(connection)
+        application.add(connection)
         return connection

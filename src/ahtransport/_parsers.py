@@ -181,6 +181,11 @@ def _refuse_extension(code: int, data: memoryview) -> NoReturn:
     raise ValueError(f"extension type {code} is not supported")
 
 
+def _read_undefined(code: int, data: memoryview) -> None:
+    if code != 0 or bytes(data) != b"\0":
+        _refuse_extension(code, data)
+
+
 def _check(value: Any, limit: int) -> None:
     """Walk through a decoded value, level by level, and refuse timestamps and deep nesting."""
     level, depth = [value], 0
@@ -203,14 +208,15 @@ class MessagePackParser:
 
     Args:
         max_depth: how many arrays and maps may stand inside each other in a message that comes in.
+        undefined: whether JavaScript's ``undefined``, as the npm package notepack.io writes it, is read as None.
     """
 
     binary: ClassVar[bool] = True
 
-    def __init__(self, max_depth: int = 64) -> None:
+    def __init__(self, max_depth: int = 64, *, undefined: bool = False) -> None:
         self.max_depth = max_depth
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(ext_hook=_refuse_extension).decode
+        self._decode = msgspec.msgpack.Decoder(ext_hook=_read_undefined if undefined else _refuse_extension).decode
 
     def encode(self, value: Any) -> bytes:
         """Encode ``value``.

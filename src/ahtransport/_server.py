@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import signal
 from math import inf
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ahtransport._application import Application
 from ahtransport._blocking import BlockingWatch
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._listening import Namespace
 from ahtransport._log import get_logger
 from ahtransport._mount import Mount, choices, session_key
+from ahtransport._namespaces import Namespaces
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._parsers import JSONParser
 from ahtransport._registering import Registering
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
-from ahtransport._transforms import is_async
+from ahtransport._shared import Shared
 from ahtransport._web.cors import Cors, cors_warning
 from ahtransport._web.files import StaticFiles
 from ahtransport._web.fingerprint import web_fingerprint
@@ -31,11 +31,11 @@ from ahtransport._web.proxies import apply_forwarded
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from ahtransport._connection import Connection
+    from ahtransport._application import Application
     from ahtransport._http import Request, Response
-    from ahtransport._rooms import Rooms
+    from ahtransport._namespaces import Matcher
     from ahtransport._session import Session, SessionStore
     from ahtransport.abc import Receiver, Transformer, WebSocket
 
@@ -78,14 +78,14 @@ class Server(Registering):
         self._stop = trio.Event()
         self._running = False
         self._host: Host | None = None
-        self._application = self._build()
+        self._namespaces = self._build(None)
         if handler is not None:
             self._take(handler)
         for name, dotted in self.config.servers.websocket.server.plugin.items():
             self.plugin(name, load_object(dotted) if isinstance(dotted, str) else dotted)
 
-    def _build(self) -> Application:
-        """Make everything that follows from the configuration."""
+    def _build(self, old: Namespaces | None) -> Namespaces:
+        """Make everything that follows from the configuration; ``old`` is what the application has said so far."""
         config = self.config
         options = config.servers.websocket.server
         web = config.servers.web
@@ -99,13 +99,14 @@ class Server(Registering):
         if type(parser) is JSONParser:
             parser = JSONParser(max_depth=options.max_depth)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
-        application = Application(options, parser, sessions)
+        shared = Shared(options, parser, sessions)
+        namespaces = Namespaces(shared) if old is None else old.moved(shared)
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
         if config.servers.websocket.enabled:
-            self._mounts = [Mount(application, config, choice, self._cors) for choice in choices(config)]
+            self._mounts = [Mount(namespaces, config, choice, self._cors) for choice in choices(config)]
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
-        return application
+        return namespaces
 
     def _take(self, handler: Any) -> None:
         methods = [name for name in ("on_open", "on_message", "on_close") if callable(getattr(handler, name, None))]
@@ -113,12 +114,7 @@ class Server(Registering):
             for name in methods:
                 getattr(self, name)(getattr(handler, name))
         elif callable(handler):
-            if not is_async(handler):
-                raise TypeError(
-                    "a handler is an async function that iterates over its connection; "
-                    "a plain function for each message is registered with @server.on_message"
-                )
-            self._application.handler = handler
+            self._application.handle(handler)
         else:
             raise TypeError("a handler is an async function, or an object with on_open, on_message or on_close")
 
@@ -132,34 +128,23 @@ class Server(Registering):
         if self._running:
             raise RuntimeError("a running server can't be configured")
         self.config = self.config.replace(**options)
-        old = self._application
-        self._application = new = self._build()
-        new.handler = old.handler
-        for name in (
-            "on_open",
-            "on_message",
-            "on_close",
-            "on_error",
-            "authorizers",
-            "incoming",
-            "outgoing",
-            "_events",
-            "_catch_all",
-        ):
-            setattr(new, name, getattr(old, name))
-        new.rooms.take_over(old.rooms)
+        old = self._namespaces
+        self._namespaces = self._build(old)
+
+    @property
+    def _application(self) -> Application:
+        return self._namespaces.root
+
+    def of(self, namespace: Matcher) -> Namespace:
+        """Give a namespace of Socket.IO, with functions, connections, rooms and authorization of its own.
+
+        Args:
+            namespace: its name, such as ``"/admin"``; or, for namespaces that come and go, a compiled pattern that the
+                whole name has to match, or a plain function that is given the name and says whether it will do.
+        """
+        return Namespace(lambda: self._namespaces.of(namespace))
 
     # -- what the application can see and do
-
-    @property
-    def connections(self) -> Mapping[str, Connection]:
-        """The open connections by id; a live view."""
-        return MappingProxyType(self._application.connections)
-
-    @property
-    def rooms(self) -> Rooms:
-        """The rooms."""
-        return self._application.rooms
 
     @property
     def sessions(self) -> SessionStore:
@@ -191,16 +176,6 @@ class Server(Registering):
     def stopping(self) -> bool:
         """Whether the drain has begun."""
         return self._stop.is_set()
-
-    def broadcast(self, message: Any, room: str | None = None, exclude: Iterable[Connection] = ()) -> None:
-        """Send a message to all connections, or to all members of a room; encoded once per kind of wire.
-
-        It never waits: a client over its limit is treated as the option ``overflow`` says.
-
-        Raises:
-            TypeError, ValueError: the parser can't carry the message.
-        """
-        self._application.broadcast(message, room, exclude)
 
     def session_for(self, request: Request) -> Session:
         """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
@@ -260,27 +235,27 @@ class Server(Registering):
         self._running = True
         self._stop = trio.Event()
         self._ended = trio.Event()
-        application = self._application
+        shared = self._namespaces.shared
         self._host = self._make_host()
         watch = BlockingWatch(self.config.general.blocking_warning)
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         try:
             async with trio.open_nursery() as nursery:
-                application.started(nursery)
-                nursery.start_soon(application.deadlines.run)
+                shared.started(nursery)
+                nursery.start_soon(shared.deadlines.run)
                 await nursery.start(self._host.serve, host, port)
                 options = self.config.servers.websocket.server
                 if warning := cors_warning(options.origins, options.credentials):
                     _log.warning(warning)
                 task_status.started(self.addresses)
                 await self._stop.wait()
-                await self._drain(self._host, application)
+                await self._drain(self._host)
                 nursery.cancel_scope.cancel()
         finally:
             if watch.limit:
                 trio.lowlevel.remove_instrument(watch)
-            application.started(None)
+            shared.started(None)
             self._running = False
             self._ended.set()
 
@@ -288,7 +263,7 @@ class Server(Registering):
         web, options = self.config.servers.web, self.config.servers.websocket.server
         return Host(
             self,
-            self._application.deadlines,
+            self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
             header_timeout=web.header_timeout,
             body_timeout=web.body_timeout,
@@ -300,17 +275,18 @@ class Server(Registering):
             close_timeout=options.close_timeout,
         )
 
-    async def _drain(self, host: Host, application: Application) -> None:
+    async def _drain(self, host: Host) -> None:
         """Stop accepting, say goodbye to everybody, and wait a while for it to be heard."""
         host.stop()
+        connections = [connection for namespace in self._namespaces for connection in namespace.connections.values()]
         stay_away = self.config.servers.websocket.destroy_clients_on_shutdown
         with trio.move_on_after(self.config.servers.websocket.shutdown_grace):
-            for number, connection in enumerate(list(application.connections.values()), 1):
+            for number, connection in enumerate(connections, 1):
                 connection.close(1012, "the server is shutting down", reconnect=not stay_away)
                 if number % 500 == 0:
                     await trio.lowlevel.checkpoint()
             await host.drained.wait()
-            await application.idle()
+            await self._namespaces.shared.idle()
 
     # -- as a host's application
 

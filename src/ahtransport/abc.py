@@ -18,7 +18,7 @@ from ahtransport._http import Headers, Request, Response
 from ahtransport._payload import Payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 __all__ = [
     "Ack",
@@ -217,12 +217,16 @@ class Core(Protocol):
         options: the effective options of ``servers.websocket.server``, durations in seconds.
         pathname: the path under which this transformer is mounted.
         codec: Primus' message layer.
+        json: the parser of JSON, with the configured limits.
+        messagepack: the parser of MessagePack.
         spec: what ``GET {pathname}/spec`` answers.
     """
 
     options: Any
     pathname: str
     codec: PrimusCodec
+    json: Parser
+    messagepack: Parser
     spec: Mapping[str, Any]
 
     def now(self) -> float:
@@ -241,7 +245,19 @@ class Core(Protocol):
         """Call ``callback`` when trio's clock reaches ``when``. One task serves all deadlines; it must not wait."""
         ...
 
-    async def authorize(self, request: Request) -> None:
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a function that has to wait, such as for :meth:`authorize`, beside everything else."""
+        ...
+
+    def has_namespace(self, name: str) -> bool:
+        """Tell whether the application has this namespace (Socket.IO's ``/name``; all others know only "/")."""
+        ...
+
+    def handles(self, event: str, namespace: str = "/") -> bool:
+        """Tell whether the application has a function for this very event."""
+        ...
+
+    async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application whether this client may connect.
 
         Raises:
@@ -256,7 +272,9 @@ class Core(Protocol):
         transformer: Transformer,
         *,
         wire_id: str | None = None,
+        namespace: str = "/",
         primus: bool = True,
+        farewell: bool | None = None,
     ) -> Peer:
         """Make a connection; the application learns of it by :meth:`Peer.opened`.
 
@@ -267,6 +285,9 @@ class Core(Protocol):
             wire_id: the id under which the client knows itself, where that is not the connection's own.
             primus: whether the client speaks Primus' protocol: its heartbeat keeps watch, its control messages
                 are sent.
+            namespace: which part of the application it is for.
+            farewell: whether ``primus::server::close`` is encoded for a client that is not to come back; None: as
+                ``primus``.
         """
         ...
 

@@ -83,7 +83,7 @@ def leftovers(server: Server) -> list[str]:
     counts = {
         "open connections": len(server.connections),
         "rooms with members": sum(bool(server.rooms.members(name)) for name in server.rooms.list()),
-        "running tasks": application._running,
+        "running tasks": application.shared.busy,
         "open streams": 0 if host is None else host.open_channels,
     }
     return [f"{count} {what}" for what, count in counts.items() if count]

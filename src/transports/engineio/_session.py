@@ -20,14 +20,14 @@ import enum
 import re
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 from ahtransport.transports.engineio import _codec as codec
 from ahtransport.transports.engineio._codec import Kind, Packet
 from ahtransport.transports.engineio._heartbeat import Heartbeat
 
-from ahtransport.abc import Payload, Peer, ProtocolError, Reject, Response
+from ahtransport.abc import Payload, ProtocolError, Receiver, Reject, Response
 
 if TYPE_CHECKING:
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
@@ -60,13 +60,21 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
+class Carried(Receiver, Protocol):
+    """What a session carries: the connection, or something that has several."""
+
+    def opened(self) -> None:
+        """Learn that the handshake is done."""
+        ...
+
+
 class Session:
     """One session; made by the transformer, known by its ``sid``."""
 
     def __init__(self, sid: str, transformer: EngineIOTransformer, socket: WebSocket | None = None) -> None:
         self.sid = sid
         self.state = State.POLLING if socket is None else State.WEBSOCKET
-        self.peer: Peer
+        self.peer: Carried
         self.handshake: Payload
         self._transformer = transformer
         self._core = transformer.core
@@ -85,7 +93,7 @@ class Session:
         self._probe_timer: Timer | None = None
         self._goodbye = (1000, "")  # how the application closed it
 
-    def begin(self, peer: Peer) -> None:
+    def begin(self, peer: Carried) -> None:
         """Take the connection's other end; from now on the client has to answer pings."""
         self.peer = peer
         transformer = self._transformer
@@ -201,13 +209,22 @@ class Session:
                     self._noop_at = self._core.now() + _NOOP_PAUSE
                     self._buffer.append(codec.NOOP)
             answered = True
-            return Response(200, codec.join(self._take()), _TEXT)
+            packets = self._take()
+            response = Response(200, codec.join(packets), _TEXT)
+            if packets != [codec.NOOP]:
+                response.on_sent = self._poll_sent
+            return response
         finally:
             self._polling = False
             if not answered and self.state is not State.WEBSOCKET:
                 self.fail("the poll was aborted")
             elif self.state is State.CLOSING and not self._buffer:
                 self._end(1000, "")
+
+    def _poll_sent(self, done: bool) -> None:
+        """What was taken for a poll has left, or is lost; then so is the session, whatever carries it by now."""
+        if not done:
+            self.fail("the poll was aborted")
 
     def _take(self) -> list[Payload]:
         """Take what one poll may carry: never more than ``maxPayload``, but always one packet."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from ahtransport.transports.engineio import _codec as codec
-from ahtransport.transports.engineio._session import Session, State
+from ahtransport.transports.engineio._session import Carried, Session, State
 from ahtransport.transports.engineio._sockets import Probe, SocketReceiver
 
 from ahtransport.abc import Payload, Reject, Response
@@ -110,7 +110,7 @@ class EngineIOTransformer:
         query = _Query(request)
         session = self._verify(request, query, upgrade=False)
         if session is None:
-            await self.core.authorize(request)
+            await self.authorize(request)
             session = self._open(request, None)
             return Response(200, session.handshake.data, [("Content-Type", "text/plain; charset=UTF-8")])
         if request.method == "GET":
@@ -133,7 +133,7 @@ class EngineIOTransformer:
         except _Refusal as refusal:
             raise refusal.as_text() from None
         if session is None:
-            await self.core.authorize(request)
+            await self.authorize(request)
             return SocketReceiver(self._open(request, socket))
         probe = Probe(session, socket)
         if session.state is State.POLLING and self.allow_upgrades:
@@ -182,12 +182,24 @@ class EngineIOTransformer:
         )
         if socket is not None:
             socket.write(session.handshake)
-        # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
-        primus = "_primuscb" in request.query
-        session.begin(self.core.connect(request, session, self, wire_id=sid, primus=primus))
+        session.begin(self.connect_peer(request, session))
         self._sessions[sid] = session
         session.peer.opened()
         return session
+
+    async def authorize(self, request: Request) -> None:
+        """Ask whether a client may open a session.
+
+        Raises:
+            Reject: it may not.
+        """
+        await self.core.authorize(request)
+
+    def connect_peer(self, request: Request, session: Session) -> Carried:
+        """Make what a session pushes its messages into."""
+        # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
+        primus = "_primuscb" in request.query
+        return self.core.connect(request, session, self, wire_id=session.sid, primus=primus)
 
     def forget(self, session: Session) -> None:
         """A session is over."""

@@ -100,7 +100,7 @@ class Handlers(OnStage):
 
         @server.on_message
         def answer(connection: Connection, message: Any) -> None:
-            connection.send_nowait([message, server._application._running])
+            connection.send_nowait([message, server._application.shared.busy])
 
         async with stage.serving(server), stage.connect() as client:
             for number in range(10):

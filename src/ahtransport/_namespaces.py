@@ -1,0 +1,99 @@
+"""Socket.IO's namespaces: parts of an application with connections, rooms and functions of their own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+from ahtransport._application import Application
+from ahtransport._barrier import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ahtransport._shared import Shared
+
+__all__ = ["Matcher", "Namespaces"]
+
+#: A name, a pattern that a whole name has to match, or a plain function that says whether a name will do.
+Matcher: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
+
+
+class Namespaces:
+    """The namespaces of one server, by name; those that a pattern allows come and go with their connections.
+
+    Attributes:
+        root: ``"/"``, the namespace that every transformer knows.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.root = Application(shared)
+        self._named: dict[str, Application] = {"/": self.root}
+        self._patterns: list[tuple[re.Pattern[str] | Callable[[str], bool], Application]] = []
+        self._passing: dict[str, Application] = {}
+
+    def of(self, matcher: Matcher) -> Application:
+        """Give the namespace of this name, or the model of all that a pattern allows; made when it is not there yet.
+
+        Raises:
+            ValueError: a name does not begin with a slash.
+        """
+        if isinstance(matcher, str):
+            name = matcher if matcher.startswith("/") else f"/{matcher}"
+            if name not in self._named:
+                passing = self._passing.pop(name, None)
+                if passing is not None:
+                    passing.on_empty = None
+                self._named[name] = passing or Application(self.shared, name)
+            return self._named[name]
+        for known, model in self._patterns:
+            if known == matcher:
+                return model
+        model = Application(self.shared, getattr(matcher, "pattern", repr(matcher)))
+        self._patterns.append((matcher, model))
+        return model
+
+    def find(self, name: str) -> Application | None:
+        """Find the namespace that a client asks for; one that a pattern allows begins to exist."""
+        found = self._named.get(name) or self._passing.get(name)
+        if found is None:
+            for matcher, model in self._patterns:
+                if _matches(matcher, name):
+                    found = self._passing[name] = Application(self.shared, name)
+                    found.adopt(model)
+                    found.on_empty = self._leave
+                    break
+        return found
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a client may ask for this namespace; nothing begins to exist by it."""
+        if name in self._named or name in self._passing:
+            return True
+        return any(_matches(matcher, name) for matcher, _ in self._patterns)
+
+    def _leave(self, application: Application) -> None:
+        self._passing.pop(application.name, None)
+
+    def __iter__(self) -> Iterator[Application]:
+        yield from self._named.values()
+        yield from self._passing.values()
+
+    def moved(self, shared: Shared) -> Namespaces:
+        """Make the same namespaces, with their functions and rooms but without connections, under other options."""
+        new = Namespaces(shared)
+        for name, application in self._named.items():
+            new.of(name).adopt(application)
+            new.of(name).rooms.take_over(application.rooms)
+        for matcher, model in self._patterns:
+            new.of(matcher).adopt(model)
+        return new
+
+
+def _matches(matcher: re.Pattern[str] | Callable[[str], bool], name: str) -> bool:
+    if isinstance(matcher, re.Pattern):
+        return matcher.fullmatch(name) is not None
+    verdict = False
+    with contained("a function that decides on namespaces"):
+        verdict = bool(matcher(name))
+    return verdict

@@ -1,0 +1,254 @@
+"""One Socket.IO client: the namespaces that it is in, over one Engine.IO session.
+
+============ ========================================== ===================================================
+a namespace  what it waits for                          next
+============ ========================================== ===================================================
+(unknown)    CONNECT                                    PENDING; anything else ends the client
+PENDING      the application's word                     OPEN, or forgotten after CONNECT_ERROR
+OPEN         events, acks                               forgotten after DISCONNECT, from either side
+============ ========================================== ===================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ahtransport.transports.socketio._codec import Frame, Kind
+
+from ahtransport.abc import Ack, Event, Message, Payload, ProtocolError, Reject
+
+if TYPE_CHECKING:
+    from ahtransport.transports.engineio import Session
+    from ahtransport.transports.socketio._transformer import SocketIOTransformer
+
+    from ahtransport.abc import Peer, Request, Timer
+
+__all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
+
+#: How many namespaces one client may be in.
+MAX_NAMESPACES: Final = 16
+_ATTACHMENTS_WITHIN: Final = 10.0  # seconds
+
+
+class Farewell(Payload):
+    """A DISCONNECT: the client is told not to come back to this namespace by itself."""
+
+
+class NamespaceLink:
+    """Where the connection of one namespace writes: the session, which it shares with the client's other namespaces."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self._client = client
+        self._session = client.session
+        self.namespace = namespace
+        self._said_farewell = False
+
+    @property
+    def wire(self) -> str:
+        """The session's wire and the namespace, since both are part of what is encoded."""
+        return f"{self._session.wire} {self.namespace}"
+
+    @property
+    def transport(self) -> str:
+        """What carries it now."""
+        return self._session.transport
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the client."""
+        return self._session.buffered
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait for the client."""
+        return self._session.queued
+
+    def write(self, payload: Payload) -> bool:
+        """Send one Engine.IO message."""
+        self._said_farewell = isinstance(payload, Farewell)
+        return self._session.write(payload)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Leave the namespace. A client that was told so stays, in its other namespaces or to choose another; one that
+        is to come back can only be made to by ending its session."""
+        if self._said_farewell:
+            self._client.leave(self.namespace)
+        else:
+            self._session.close(code, reason)
+
+    def overflow(self, code: int, reason: str) -> None:
+        """The client does not read: that is true for all its namespaces."""
+        self._session.overflow(code, reason)
+
+    def pause(self) -> None:
+        """Stop reading from the client."""
+        self._client.pause(self.namespace)
+
+    def resume(self) -> None:
+        """Go on reading, unless another namespace has had enough."""
+        self._client.resume(self.namespace)
+
+
+class Client:
+    """What an Engine.IO session pushes into."""
+
+    def __init__(self, transformer: SocketIOTransformer, request: Request, session: Session) -> None:
+        self.id = session.sid
+        self.session = session
+        self._transformer = transformer
+        self._core = transformer.core
+        self._request = request
+        self._codec = transformer.codec()
+        self._peers: dict[str, Peer] = {}
+        self._pending: set[str] = set()
+        self._full: set[str] = set()  # namespaces whose inbox is full
+        self._over = False
+        timeout = transformer.connect_timeout
+        self._timer: Timer = self._core.at(self._core.now() + timeout, self._nobody_came)
+        self._attachments: Timer | None = None
+
+    # -- what the session calls
+
+    def opened(self) -> None:
+        """Nothing to tell: connections begin with CONNECT."""
+
+    def alive(self, now: float) -> None:
+        """Note a sign of life for all namespaces."""
+        for peer in self._peers.values():
+            peer.alive(now)
+
+    def writable(self) -> None:
+        """Tell all namespaces."""
+        for peer in tuple(self._peers.values()):
+            peer.writable()
+
+    def message(self, data: str | bytes) -> None:
+        """Take one Engine.IO message."""
+        if self._over:
+            return
+        try:
+            frame = self._codec.decode(data)
+        except ProtocolError as error:
+            self._fail(str(error))
+            return
+        if frame is not None:
+            if self._attachments is not None:
+                self._attachments.cancel()
+                self._attachments = None
+            self._frame(frame)
+        elif self._attachments is None:
+            self._attachments = self._core.at(self._core.now() + _ATTACHMENTS_WITHIN, self._attachments_late)
+
+    def closed(self, code: int, reason: str) -> None:
+        """The session is gone, and with it every namespace."""
+        self._over = True
+        self._timer.cancel()
+        if self._attachments is not None:
+            self._attachments.cancel()
+        peers, self._peers = self._peers, {}
+        for peer in peers.values():
+            peer.closed(code, reason)
+
+    # -- packets
+
+    def _frame(self, frame: Frame) -> None:
+        peer = self._peers.get(frame.namespace)
+        if peer is None:
+            if frame.kind is Kind.CONNECT and frame.namespace not in self._pending:
+                self._connect(frame)
+            else:
+                self._fail("a packet for a namespace that is not connected")
+        elif frame.kind is Kind.EVENT:
+            name, *args = frame.data
+            if name == "message" and frame.id is None and not self._core.handles("message", frame.namespace):
+                peer.deliver(Message(args[0] if len(args) == 1 else args))
+            else:
+                peer.deliver(Event(name if isinstance(name, str) else str(name), args, frame.id))
+        elif frame.kind is Kind.ACK and frame.id is not None:
+            peer.deliver(Ack(frame.id, frame.data))
+        elif frame.kind is Kind.DISCONNECT:
+            self._forget(frame.namespace)
+            peer.closed(1000, "client namespace disconnect")
+        else:
+            self._fail("a packet that may not come now")
+
+    def _connect(self, frame: Frame) -> None:
+        if len(self._peers) + len(self._pending) >= MAX_NAMESPACES:
+            self._fail("too many namespaces")
+            return
+        if not self._core.has_namespace(frame.namespace):
+            self._refuse(frame.namespace, "Invalid namespace")
+            return
+        self._pending.add(frame.namespace)
+        self._core.start_soon(self._admit, frame.namespace, frame.data)
+
+    async def _admit(self, namespace: str, auth: Any) -> None:
+        """Ask the application, and open the connection or say why not."""
+        request = self._request.with_auth(auth)
+        try:
+            await self._core.authorize(request, namespace)
+        except Reject as refusal:
+            if not self._over:
+                self._refuse(namespace, refusal.reason or "not authorized", refusal.data)
+            return
+        finally:
+            self._pending.discard(namespace)
+        if self._over:
+            return
+        link = NamespaceLink(self, namespace)
+        peer = self._core.connect(request, link, self._transformer, namespace=namespace, primus=False, farewell=True)
+        self._peers[namespace] = peer
+        self._timer.cancel()
+        self._send(Frame(Kind.CONNECT, namespace, None, {"sid": peer.id}))
+        peer.opened()
+
+    def _refuse(self, namespace: str, message: str, data: Any = None) -> None:
+        body = {"message": message} if data is None else {"message": message, "data": data}
+        self._send(Frame(Kind.CONNECT_ERROR, namespace, None, body))
+
+    def _send(self, frame: Frame) -> None:
+        for payload in self._transformer.wrap(self._codec.encode(frame), self.session.wire):
+            self.session.write(payload)
+
+    # -- leaving
+
+    def leave(self, namespace: str) -> None:
+        """The application has closed the connection of a namespace, and said so."""
+        self._forget(namespace)
+        if not self._peers and not self._pending:
+            # Clients hang up by themselves then, or ask for another namespace; this one has a little time for either.
+            self._timer.cancel()
+            within = self._core.options.close_timeout
+            self._timer = self._core.at(self._core.now() + within, self._nobody_came)
+
+    def _forget(self, namespace: str) -> None:
+        self._peers.pop(namespace, None)
+        self.resume(namespace)
+
+    def _nobody_came(self) -> None:
+        if not self._peers and not self._pending:
+            self._fail("no namespace within the time")
+
+    def _attachments_late(self) -> None:
+        self._fail("attachments are missing")
+
+    def _fail(self, reason: str) -> None:
+        """The client does not speak Socket.IO: its session ends."""
+        self._over = True
+        self.session.close(1002, "")
+        self.closed(1002, reason)
+
+    # -- backpressure
+
+    def pause(self, namespace: str) -> None:
+        """One namespace has enough: the client is not read."""
+        if not self._full:
+            self.session.pause()
+        self._full.add(namespace)
+
+    def resume(self, namespace: str) -> None:
+        """A namespace takes messages again."""
+        if namespace in self._full:
+            self._full.discard(namespace)
+            if not self._full:
+                self.session.resume()

@@ -1,0 +1,262 @@
+"""Socket.IO packets, by way of python-socketio.
+
+The library takes apart and puts together; what it accepts too gladly is refused here, before it sees a packet (the form
+of the header) and after (what each kind of packet may hold). Events without binary parts, which are nearly all, are
+encoded directly; a test holds that against the library.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from socketio import packet as library
+
+from ahtransport.abc import Payload, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ahtransport.abc import Parser
+
+__all__ = ["MAX_ATTACHMENTS", "RESERVED", "Codec", "Frame", "Kind", "MessagePackCodec", "TextCodec"]
+
+#: How many binary parts one packet may have, as in npm socket.io-parser.
+MAX_ATTACHMENTS: Final = 10
+#: Events that a client may not send: to an application they would look like its own.
+RESERVED: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "__disconnect_final"}
+)
+_UNBINARY: Final[dict[int, int]] = {library.BINARY_EVENT: library.EVENT, library.BINARY_ACK: library.ACK}
+_MAX_ID: Final = 2**53 - 1
+_MAX_NAMESPACE: Final = 255
+_HEADER: Final = re.compile(r"([0-4]|[56]([0-9]{1,10})-)(?:(/[^,\x00-\x1f\x7f]*)(?:,|$))?([0-9]{1,16})?(?=$|[\[{\"])")
+
+
+class Kind(enum.IntEnum):
+    """What a packet is for. (On the wire, events and acks with binary parts have numbers of their own.)"""
+
+    CONNECT = library.CONNECT
+    DISCONNECT = library.DISCONNECT
+    EVENT = library.EVENT
+    ACK = library.ACK
+    CONNECT_ERROR = library.CONNECT_ERROR
+
+
+class Frame(NamedTuple):
+    """A decoded packet."""
+
+    kind: Kind
+    namespace: str
+    id: int | None
+    data: Any
+
+
+class Codec:
+    """Turns packets into Engine.IO messages and back; one per connection where it has to remember attachments."""
+
+    def encode(self, frame: Frame) -> Sequence[Payload]:
+        """Encode a packet as one message, or as several that must stay together.
+
+        Raises:
+            TypeError, ValueError: the data can't be carried.
+        """
+        raise NotImplementedError
+
+    def decode(self, data: str | bytes) -> Frame | None:
+        """Take one message; None: there is more to come.
+
+        Raises:
+            ProtocolError: it is no packet, or not one that may come now.
+        """
+        raise NotImplementedError
+
+    @property
+    def waiting(self) -> bool:
+        """Whether attachments are missing."""
+        return False
+
+
+def check(kind: Kind, namespace: Any, number: Any, data: Any) -> Frame:
+    """Check what a packet of this kind may hold, as npm socket.io-parser does.
+
+    Raises:
+        ProtocolError: not that.
+    """
+    if type(namespace) is not str or not namespace.startswith("/") or len(namespace) > _MAX_NAMESPACE:
+        raise ProtocolError("there is no such namespace")
+    if number is not None and (type(number) is not int or not 0 <= number <= _MAX_ID):
+        raise ProtocolError("an id must be a whole number")
+    match kind:
+        case Kind.CONNECT:
+            valid = data is None or type(data) is dict
+        case Kind.DISCONNECT:
+            valid = data is None
+        case Kind.CONNECT_ERROR:
+            valid = type(data) in (dict, str)
+        case Kind.ACK:
+            valid = type(data) is list and number is not None
+        case _:
+            valid = type(data) is list and bool(data) and _is_name(data[0])
+    if not valid:
+        raise ProtocolError("the payload does not fit the packet")
+    return Frame(kind, namespace, number, data)
+
+
+def _is_name(name: Any) -> bool:
+    return type(name) in (int, float) or (type(name) is str and name not in RESERVED)
+
+
+class TextCodec(Codec):
+    """The default parser: JSON, with binary parts as messages of their own."""
+
+    def __init__(self, parser: Parser, max_length: int) -> None:
+        self._parser = parser
+        self._max_length = max_length
+        self._incomplete: Any = None
+        self._left = 0
+
+        class Bound(library.Packet):  # type: ignore[misc]
+            """The library's packet with the server's JSON; the setting would otherwise hold for the whole process."""
+
+            class json:
+                """What the library calls."""
+
+                @staticmethod
+                def loads(text: str) -> Any:
+                    return parser.decode(text)
+
+                @staticmethod
+                def dumps(value: Any, **options: Any) -> str:
+                    encoded = parser.encode(value)
+                    return encoded.decode() if isinstance(encoded, bytes) else encoded
+
+        self._packet = Bound
+
+    @property
+    def waiting(self) -> bool:
+        """Whether attachments are missing."""
+        return self._incomplete is not None
+
+    def encode(self, frame: Frame) -> Sequence[Payload]:
+        """Encode a packet; binary parts follow it."""
+        data = frame.data
+        if (
+            frame.kind is Kind.EVENT
+            and frame.id is None
+            and frame.namespace == "/"
+            and all(type(argument) in (str, int, float, bool, type(None)) for argument in data)
+        ):
+            encoded = self._parser.encode(data)
+            return (Payload(b"2" + (encoded if isinstance(encoded, bytes) else encoded.encode()), binary=False),)
+        if frame.kind in (Kind.EVENT, Kind.ACK):
+            data = _plain(data)
+        parts = self._packet(int(frame.kind), data, frame.namespace, frame.id).encode()
+        if isinstance(parts, str):
+            return (Payload(parts),)
+        return [Payload(parts[0]), *(Payload(bytes(part)) for part in parts[1:])]
+
+    def decode(self, data: str | bytes) -> Frame | None:
+        """Take a packet or an attachment."""
+        if isinstance(data, bytes):
+            return self._attach(data)
+        if self._incomplete is not None:
+            raise ProtocolError("attachments are missing")
+        match = _HEADER.match(data)
+        if match is None:
+            raise ProtocolError("the packet is malformed")
+        attachments = int(match[2] or 0)
+        if match[2] is not None and not 1 <= attachments <= MAX_ATTACHMENTS:
+            raise ProtocolError(f"a packet may have 1 to {MAX_ATTACHMENTS} attachments")
+        try:
+            packet = self._packet(encoded_packet=data)
+        except (ValueError, IndexError, TypeError) as error:
+            raise ProtocolError("the packet is malformed") from error
+        number_on_wire: int = packet.packet_type
+        kind = Kind(_UNBINARY.get(number_on_wire, number_on_wire))
+        namespace = match[3] or "/"
+        number = None if match[4] is None else int(match[4])
+        if not attachments:
+            return check(kind, namespace, number, packet.data)
+        check(kind, namespace, number, packet.data)
+        _check_placeholders(packet.data, attachments)
+        self._incomplete = (packet, kind, namespace, number)
+        self._left = self._max_length
+        return None
+
+    def _attach(self, data: bytes) -> Frame | None:
+        if self._incomplete is None:
+            raise ProtocolError("an attachment without a packet")
+        self._left -= len(data)
+        if self._left < 0:
+            raise ProtocolError("the attachments are too large", 1009)
+        packet, kind, namespace, number = self._incomplete
+        if not packet.add_attachment(data):
+            return None
+        self._incomplete = None
+        return check(kind, namespace, number, packet.data)
+
+
+def _plain(value: Any) -> Any:
+    """Make of tuples and views what the library looks into when it searches for binary parts."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return value
+
+
+def _check_placeholders(value: Any, count: int) -> None:
+    """Check that each attachment is asked for exactly once, by its number.
+
+    Raises:
+        ProtocolError: not so.
+    """
+    numbers: list[Any] = []
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is list:
+            stack += item
+        elif type(item) is dict:
+            if item.get("_placeholder"):
+                if item["_placeholder"] is not True or type(item.get("num")) is not int:
+                    raise ProtocolError("a placeholder is malformed")
+                numbers.append(item["num"])
+            else:
+                stack += item.values()
+    if sorted(numbers) != list(range(count)):
+        raise ProtocolError("placeholders and attachments do not match")
+
+
+class MessagePackCodec(Codec):
+    """As npm socket.io-msgpack-parser: each packet is one binary message."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+
+    def encode(self, frame: Frame) -> Sequence[Payload]:
+        """Encode a packet."""
+        packet: dict[str, Any] = {"type": int(frame.kind), "data": frame.data, "nsp": frame.namespace}
+        if frame.data is None:
+            del packet["data"]
+        if frame.id is not None:
+            packet["id"] = frame.id
+        encoded = self._parser.encode(packet)
+        return (Payload(encoded if isinstance(encoded, bytes) else encoded.encode()),)
+
+    def decode(self, data: str | bytes) -> Frame | None:
+        """Take a packet."""
+        if not isinstance(data, bytes):
+            raise ProtocolError("packets are binary here")
+        try:
+            packet = self._parser.decode(data)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise ProtocolError("the packet is malformed") from error
+        if type(packet) is not dict or type(packet.get("type")) is not int or not 0 <= packet["type"] <= 4:
+            raise ProtocolError("the packet is malformed")
+        return check(Kind(packet["type"]), packet.get("nsp"), packet.get("id"), packet.get("data"))

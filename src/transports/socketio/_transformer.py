@@ -1,0 +1,80 @@
+"""Socket.IO on top of the Engine.IO transformer: namespaces, events, acknowledgements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ahtransport.transports.engineio import EngineIOTransformer, encode_message
+from ahtransport.transports.socketio._client import Client, Farewell
+from ahtransport.transports.socketio._codec import Codec, Frame, Kind, MessagePackCodec, TextCodec
+
+from ahtransport.abc import Ack, Control, Event, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ahtransport.transports.engineio import Carried, Session
+
+    from ahtransport.abc import Core, Packet, Payload, Request
+
+__all__ = ["SocketIOTransformer"]
+
+
+class SocketIOTransformer(EngineIOTransformer):
+    """Socket.IO, protocol 5.
+
+    Options, under ``transport``: Engine.IO's, ``connect_timeout`` (45 seconds) within which a client has to connect to
+    a namespace, and ``parser`` ("default" or "msgpack", as npm socket.io-msgpack-parser).
+    """
+
+    name: ClassVar[str] = "socket.io"
+    default_pathname: ClassVar[str | None] = "/socket.io"
+
+    def __init__(self, core: Core, options: Mapping[str, Any]) -> None:
+        """Take the seam to the application and the options.
+
+        Raises:
+            ValueError: an option is unknown or impossible.
+        """
+        known = dict(options)
+        self.connect_timeout = core.seconds(known.pop("connect_timeout", known.pop("connectTimeout", 45000)))
+        parser = known.pop("parser", "default")
+        if parser not in ("default", "msgpack"):
+            raise ValueError('parser must be "default" or "msgpack"')
+        super().__init__(core, known)
+        self._msgpack = parser == "msgpack"
+        self._encoder = self.codec()
+
+    def codec(self) -> Codec:
+        """Make a codec for one client."""
+        if self._msgpack:
+            return MessagePackCodec(self.core.messagepack)
+        return TextCodec(self.core.json, self.core.options.max_length)
+
+    def connect_peer(self, request: Request, session: Session) -> Carried:
+        """Make what a session pushes into: a client, which has no connection before its CONNECT."""
+        return Client(self, request, session)
+
+    async def authorize(self, request: Request) -> None:
+        """Nobody is asked before CONNECT, which brings the credentials along."""
+
+    def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
+        """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
+        carrier, _, namespace = wire.partition(" ")
+        if isinstance(packet, Message):
+            frame = Frame(Kind.EVENT, namespace, None, ["message", packet.data])
+        elif isinstance(packet, Event):
+            frame = Frame(Kind.EVENT, namespace, packet.ack, [packet.name, *packet.args])
+        elif isinstance(packet, Ack):
+            frame = Frame(Kind.ACK, namespace, packet.ack, list(packet.args))
+        elif isinstance(packet, Control) and packet.text == "primus::server::close":
+            parts = self.wrap(self._encoder.encode(Frame(Kind.DISCONNECT, namespace, None, None)), carrier)
+            return [Farewell(part.data, binary=part.binary) for part in parts]
+        else:
+            return ()
+        return self.wrap(self._encoder.encode(frame), carrier)
+
+    @staticmethod
+    def wrap(payloads: Iterable[Payload], carrier: str) -> Sequence[Payload]:
+        """Make Engine.IO messages of a packet's parts."""
+        return [encode_message(payload, polling=carrier == "polling") for payload in payloads]
