@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections import deque
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,50 @@ async def client_of(
     url = server.url.replace("http", "ws", 1) + path
     async with connect(url, proxy=None, additional_headers=headers) as socket:
         yield Client(socket)
+
+
+class Poller:
+    """A client of Engine.IO that has nothing but HTTP, and speaks JSON."""
+
+    def __init__(self, server: Server, path: str = "/primus/") -> None:
+        self._url = f"{server.url}{path}?EIO=4&transport=polling"
+        self._waiting: deque[str] = deque()
+
+    async def open(self) -> None:
+        handshake = json.loads((await self._fetch())[1:])
+        self._url += f"&sid={handshake['sid']}"
+
+    async def send(self, message: Any) -> None:
+        assert await self._fetch("4" + json.dumps(message)) == "ok"
+
+    async def receive(self) -> Any:
+        while not self._waiting:
+            self._waiting += (await self._fetch()).split("\x1e")
+        packet = self._waiting.popleft()
+        assert packet[0] == "4"
+        return json.loads(packet[1:])
+
+    async def close(self) -> None:
+        await self._fetch("1")
+
+    async def _fetch(self, body: str | None = None) -> str:
+        def fetch() -> str:
+            request = Request(
+                self._url, data=None if body is None else body.encode(), headers={"Content-Type": "text/plain"}
+            )
+            with urlopen(request, timeout=10) as response:
+                text: str = response.read().decode()
+                return text
+
+        return await trio.to_thread.run_sync(fetch)
+
+
+@asynccontextmanager
+async def poller_of(server: Server, path: str = "/primus/") -> AsyncIterator[Poller]:
+    poller = Poller(server, path)
+    await poller.open()
+    yield poller
+    await poller.close()
 
 
 async def get(server: Server, path: str, headers: Mapping[str, str] | None = None) -> tuple[Any, Mapping[str, str]]:
@@ -171,6 +216,26 @@ async def test_transforms() -> None:
             assert await client.ask("a") == {"number": 1, "message": "a"}
             await client.send("a secret")
             assert await client.ask("b") == {"number": 3, "message": "b"}
+
+
+async def test_several_transformers() -> None:
+    async with (
+        running(load("several_transformers").server) as server,
+        client_of(server) as one,
+        poller_of(server) as two,
+        client_of(server, "/primus/?EIO=4&transport=websocket") as three,
+    ):
+        assert (await three.socket.recv())[:2] == "0{"
+        await one.send("hello")
+        heard = {"came by": "websockets by websocket", "message": "hello"}
+        assert await one.receive() == await two.receive() == heard
+        assert json.loads((await three.socket.recv())[1:]) == heard
+        await two.send("and to you")
+        heard = {"came by": "engine.io by polling", "message": "and to you"}
+        assert await one.receive() == await two.receive() == heard
+        await three.socket.send('4"good day"')
+        heard = {"came by": "engine.io by websocket", "message": "good day"}
+        assert await one.receive() == await two.receive() == heard
 
 
 async def test_nursery() -> None:
