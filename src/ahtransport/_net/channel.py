@@ -62,6 +62,8 @@ class Channel:
         peer: address and port of the other end.
         secure: whether TLS is spoken.
         buffered: bytes that wait to be sent.
+        closed: whether the stream is closed, or is just being closed.
+        cut: whether it ended before all that was to be written had left.
         flush_timeout: seconds without progress after which the wire is told that the peer has stalled.
     """
 
@@ -72,6 +74,7 @@ class Channel:
         self.buffered = 0
         self.flush_timeout = 10.0
         self.closed = False
+        self.cut = False
         self._deadlines = deadlines
         self._backlog: deque[memoryview | bytes] = deque()
         self._torn = False  # whether the first piece of the backlog has been sent in part
@@ -100,12 +103,14 @@ class Channel:
                 self.cork()
             return not self._backlog
         if self._ending or self.closed:
+            self.cut = True
             return False
         if not self._backlog:
             sent = self._send_now(data)
             if sent == len(data):
                 return True
             if self.closed:
+                self.cut = True
                 return False
             self._torn = sent > 0
             self._backlog.append(memoryview(data)[sent:])
@@ -190,6 +195,7 @@ class Channel:
         """Close now, whatever waits."""
         if not self.closed:
             self.closed = True
+            self.cut = self.cut or self.buffered > 0
             self._corked = None
             self._scope.cancel()
             if self._flusher is not None:

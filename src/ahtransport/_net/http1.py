@@ -244,31 +244,44 @@ class HttpWire:
 
     async def _send(self, request: Request, response: Response) -> bool:
         """Write a response. True: the connection goes on with the next request."""
-        if self._state is State.ENDED:
-            return False
-        body = self._body
-        if body is not None and not body.complete:
-            self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
-        length = None if response.status in (204, 304) else response.length
-        what = f"the response to {request.method} {request.path!r}"
-        with contained(what) as trouble:
-            head = self._head_lines(response.status, [*response.headers, *request.response_headers], length)
-        if trouble.caught:
-            response = Response.json(500, {"error": "internal server error"})
-            length = response.length
-            head = self._head_lines(500, response.headers, length)
-        with contained(what) as trouble:
-            if isinstance(response.body, bytes):
-                self._channel.write(head if request.method == "HEAD" or length is None else head + response.body)
-            else:
-                self._channel.write(head)
-                await self._stream(response, send=request.method != "HEAD" and length is not None)
-        if trouble.caught or not self._keep_alive:
-            self._end()
-            self._channel.shutdown()
-            return False
-        self._go_on()
-        return True
+        tell = response.on_sent
+        written = False
+        try:
+            if self._state is State.ENDED:
+                return False
+            body = self._body
+            if body is not None and not body.complete:
+                self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
+            length = None if response.status in (204, 304) else response.length
+            what = f"the response to {request.method} {request.path!r}"
+            with contained(what) as trouble:
+                head = self._head_lines(response.status, [*response.headers, *request.response_headers], length)
+            whole = trouble.caught is None
+            if not whole:
+                response = Response.json(500, {"error": "internal server error"})
+                length = response.length
+                head = self._head_lines(500, response.headers, length)
+            with contained(what) as trouble:
+                if isinstance(response.body, bytes):
+                    self._channel.write(head if request.method == "HEAD" or length is None else head + response.body)
+                else:
+                    self._channel.write(head)
+                    await self._stream(response, send=request.method != "HEAD" and length is not None)
+                written = whole
+                if tell is not None:
+                    await self._channel.drain()
+            if trouble.caught or not self._keep_alive:
+                self._end()
+                self._channel.shutdown()
+                return False
+            self._go_on()
+            return True
+        finally:
+            if tell is not None:
+                with trio.CancelScope(shield=True):  # a client that has hung up may have read all of it before
+                    await self._channel.drain()
+                with contained(f"what follows {request.method} {request.path!r}"):
+                    tell(written and not self._channel.cut)
 
     async def _stream(self, response: Response, *, send: bool) -> None:
         pieces: Any = response.body
