@@ -256,7 +256,7 @@ def play(variant: Variant, saboteur: Saboteur) -> None:
                 assert "room" not in server.rooms
                 assert server._host is not None
                 assert server._host.open_channels == 1
-                assert server._application._running == 1
+                assert server._application.shared.busy == 1
                 assert len(server._application.deadlines) == 0
                 assert [connection for connection, _, _ in record.closed] == record.opened[1:]
                 await canary.send("still here")

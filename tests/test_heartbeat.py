@@ -1,0 +1,158 @@
+"""Deadlines, and the watch over a connection's signs of life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from ahtransport import Connection, Server
+from ahtransport._heartbeat import Deadlines
+from ahtransport.testing import Record, WebSocketClient, connect_websocket, memory_host
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+
+async def test_deadlines_come_in_order(autojump_clock: MockClock) -> None:
+    deadlines, calls = Deadlines(), list[tuple[str, float]]()
+    start = trio.current_time()
+
+    def call(name: str) -> None:
+        calls.append((name, trio.current_time() - start))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        await trio.testing.wait_all_tasks_blocked()  # it sleeps for ever now, and has to be woken
+        for name, after in (("c", 3), ("a", 1), ("same", 3), ("past", -1), ("b", 2)):
+            deadlines.at(start + after, lambda name=name: call(name))  # type: ignore[misc]
+        assert len(deadlines) == 5
+        await trio.sleep(10)
+        assert calls == [("past", 0), ("a", 1), ("b", 2), ("c", 3), ("same", 3)]
+        assert len(deadlines) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_callback_may_ask_for_another(autojump_clock: MockClock) -> None:
+    deadlines, times = Deadlines(), list[float]()
+
+    def again() -> None:
+        times.append(trio.current_time())
+        if len(times) < 4:
+            deadlines.at(trio.current_time() + 5, again)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        start = trio.current_time()
+        deadlines.at(start + 5, again)
+        await trio.sleep(100)
+        nursery.cancel_scope.cancel()
+    assert [time - start for time in times] == [5, 10, 15, 20]
+
+
+async def test_cancelled_deadlines_do_not_happen(autojump_clock: MockClock) -> None:
+    deadlines, calls = Deadlines(), list[int]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        timers = [deadlines.at(trio.current_time() + 1, lambda n=n: calls.append(n)) for n in range(10)]  # type: ignore[misc]
+        for timer in timers[::2]:
+            timer.cancel()
+            timer.cancel()
+        assert len(deadlines) == 5
+        await trio.sleep(2)
+        assert calls == [1, 3, 5, 7, 9]
+        assert len(deadlines) == 0
+        timers[1].cancel()  # too late, and harmless
+        assert len(deadlines) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_cancelled_deadlines_take_no_memory() -> None:
+    deadlines = Deadlines()
+    kept = deadlines.at(1e9, lambda: None)
+    for _ in range(10_000):
+        deadlines.at(2e9, lambda: None).cancel()
+    assert len(deadlines) == 1
+    assert len(deadlines._heap) < 200
+    kept.cancel()
+    assert len(deadlines) == 0
+
+
+async def test_a_callback_that_fails_stops_nobody(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    deadlines, calls = Deadlines(), list[str]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        deadlines.at(trio.current_time() + 1, lambda: [].pop())
+        deadlines.at(trio.current_time() + 2, lambda: calls.append("the next"))
+        await trio.sleep(3)
+        nursery.cancel_scope.cancel()
+    assert calls == ["the next"]
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+# -- the watch
+
+
+def make_server(handler: Any = None, **options: Any) -> Server:
+    return Server(handler, config={}, transformer="websockets", port=0, **options)
+
+
+async def test_a_client_that_is_paused_is_not_silent(autojump_clock: MockClock) -> None:
+    """Whose messages nobody takes can't prove that he lives."""
+
+    async def handler(connection: Connection) -> None:
+        async for _ in connection:
+            await trio.sleep(100)
+
+    server = make_server(handler, inbox=1)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        for number in range(4):
+            await client.send(number)
+        await trio.sleep(310)
+        assert record.opened
+        assert not record.closed
+        # Once it is heard again, it has a whole time-out to say something.
+        assert not record.opened[0].is_paused
+        await trio.sleep(200)
+        assert [code for _, code, _ in record.closed] == [1001]
+
+
+async def test_a_websocket_ping_is_a_sign_of_life(autojump_clock: MockClock) -> None:
+    server = make_server(ping_interval=0)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        for _ in range(20):
+            assert isinstance(client.socket, WebSocketClient)
+            await client.socket.ping(b"x")
+            await trio.sleep(30)
+        assert not record.closed
+        await trio.sleep(6)
+        assert record.closed
+
+
+async def test_pings_and_timeouts_as_configured(autojump_clock: MockClock) -> None:
+    server = make_server(ping_interval=1000, timeout=2500)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        client.answer_pings = False
+        start = trio.current_time()
+        await record.until(lambda: record.closed)
+        assert trio.current_time() - start == pytest.approx(2.5)
+        with pytest.raises(Exception, match="no sign of life"):
+            await client.receive()
+        assert [text[:14] for text in client.control] == ["primus::ping::"] * 2
+
+
+async def test_who_starts_to_ping_later_is_pinged_no_more(autojump_clock: MockClock) -> None:
+    server = make_server(ping_interval=10000)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        with trio.move_on_after(25):
+            await client.receive()
+        assert [text[:14] for text in client.control] == ["primus::ping::"] * 2
+        for _ in range(5):
+            await client.send("primus::ping::1")
+            with trio.move_on_after(20):
+                await client.receive()
+        assert client.control[2:] == ["primus::pong::1"] * 5
