@@ -52,6 +52,14 @@ async function until(holds) {
   }
 }
 
+/** Why a client was not let in. */
+async function failure(client) {
+  let said; // in the context, as of client 6, and only while the event lasts
+  client.once('error', ({ context }) => { said = typeof context?.responseText === 'string' ? context.responseText : undefined; });
+  const [{ message, description }] = await next(client, 'error');
+  return { message, description: Number.isInteger(description) ? description : undefined, said };
+}
+
 const digest = (data) => createHash('sha256').update(data).digest('hex');
 
 /** Whether these are the numbers from 0, each once and in order. */
@@ -124,13 +132,22 @@ const SCENARIOS = {
 
   async refused() {
     for (const token of ['none', 'wrong']) {
-      const client = connect({ query: { token } });
-      let said; // in the context, as of client 6, and only while the event lasts
-      client.once('error', ({ context }) => { said = typeof context?.responseText === 'string' ? context.responseText : undefined; });
-      const [{ message, description }] = await next(client, 'error');
-      record({ message, description: Number.isInteger(description) ? description : undefined, said });
+      record(await failure(connect({ query: { token } })));
     }
     record({ got: await ask(await open({ query: { token: 'right' } }), 'welcome') });
+  },
+
+  /** A client that would upgrade finds that it cannot. */
+  async stay() {
+    const client = connect();
+    client.on('handshake', ({ upgrades }) => record({ upgrades }));
+    await next(client, 'open');
+    await sleep(300);
+    record({ transport: client.transport.name, got: await ask(client, 'still here') });
+  },
+
+  async unwanted() {
+    record(await failure(connect()));
   },
 
   /** Messages of all sizes up to the limit, many at once. */
