@@ -74,6 +74,8 @@ class Transforms:
 
 def is_async(function: object) -> bool:
     """Tell whether calling ``function`` gives something to await."""
+    if isinstance(function, type):
+        return False  # calling it makes an object, whatever that can do then
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
