@@ -1,0 +1,168 @@
+"""Message transforms: what the contract leaves to units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from ahtransport import Connection, ConnectionClosed, Envelope, Server
+from ahtransport._transforms import is_async
+from ahtransport.abc import Ack, Event
+from ahtransport.testing import PrimusClient, Record, connect_websocket, memory_host
+
+
+def make_server(handler: Any = None, **options: Any) -> Server:
+    return Server(handler, config={}, transformer="websockets", port=0, **options)
+
+
+async def echo(connection: Connection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+async def ask(client: PrimusClient, message: Any) -> Any:
+    await client.send(message)
+    return await client.receive()
+
+
+class Callable_:
+    async def __call__(self) -> None: ...
+
+
+def test_what_is_async() -> None:
+    async def function() -> None: ...
+
+    assert is_async(function)
+    assert is_async(Callable_())
+    assert is_async(Callable_().__call__)
+    assert not is_async(lambda: None)
+    assert not is_async(Callable_)
+    assert not is_async(5)
+
+
+def test_there_are_two_directions() -> None:
+    with pytest.raises(ValueError, match="sideways"):
+        make_server().transform("sideways", lambda envelope: None)  # type: ignore[arg-type]
+
+
+async def test_they_run_in_order_of_registration_and_may_be_mixed() -> None:
+    def mark(letter: str) -> Any:
+        def transform(envelope: Envelope) -> None:
+            envelope.data += letter
+
+        async def transform_later(envelope: Envelope) -> None:
+            await trio.lowlevel.checkpoint()
+            envelope.data += letter
+
+        return transform if letter.islower() else transform_later
+
+    server = make_server(echo)
+    for letter in "aBcD":
+        server.transform("incoming", mark(letter))
+    for letter in "xYz":
+        server.transform("outgoing", mark(letter))
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        assert await ask(client, "-") == "-aBcDxYz"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("wrong", [None, [], "say", [5, 1], ("say",)])
+async def test_an_event_stays_a_list_that_begins_with_its_name(wrong: Any, asynchronous: bool) -> None:
+    def transform(envelope: Envelope) -> None:
+        envelope.data = wrong
+
+    async def transform_later(envelope: Envelope) -> None:
+        envelope.data = wrong
+
+    server = make_server()
+    server.on("say")(lambda connection, *args: None)
+    server.transform("incoming", transform_later if asynchronous else transform)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send_packet(Event("say", [1]))
+        with pytest.raises(ConnectionClosed, match="1011"):
+            await client.receive()
+        await record.until(lambda: record.closed)
+    assert [type(error) for _, error in record.errors] == [TypeError]
+
+
+async def test_acknowledgements_pass_untouched() -> None:
+    server = make_server()
+    server.on("ask")(lambda connection, value: value)
+    server.transform("outgoing", lambda envelope: False)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send_packet(Event("ask", [5], 1))
+        assert await client.receive() == Ack(1, [5])
+
+
+async def test_events_keep_their_acknowledgement() -> None:
+    def rename(envelope: Envelope) -> None:
+        envelope.data = ["renamed", *envelope.data[1:]]
+
+    server = make_server()
+    server.on("renamed")(lambda connection, value: value)
+    server.on("old name")(lambda connection, value: "wrong")
+    server.transform("incoming", rename)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send_packet(Event("old name", [5], 1))
+        assert await client.receive() == Ack(1, [5])
+
+
+async def test_a_slow_outgoing_transform_keeps_the_order() -> None:
+    async def later(envelope: Envelope) -> None:
+        for _ in range(5 if envelope.data % 2 else 1):
+            await trio.lowlevel.checkpoint()
+
+    async def handler(connection: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(connection.send, number)
+                await trio.testing.wait_all_tasks_blocked()
+        for number in range(10, 20):
+            connection.send_nowait(number)
+        await connection.send(20)
+
+    server = make_server(handler)
+    server.transform("outgoing", later)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        assert [await client.receive() for _ in range(21)] == list(range(21))
+
+
+async def test_a_transform_that_hangs_ends_with_the_connection() -> None:
+    async def hang(envelope: Envelope) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(envelope.data)
+
+    async def handler(connection: Connection) -> None:
+        connection.send_nowait("second")
+        await connection.send("first")
+
+    ended: list[Any] = []
+    server = make_server(handler, close_timeout=10)
+    server.transform("outgoing", hang)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await record.until(lambda: record.opened)
+        await client.abort()
+        await record.until(lambda: record.closed)
+    assert ended == ["second"]
+
+
+async def test_messages_that_wait_for_a_transform_are_limited() -> None:
+    async def hang(envelope: Envelope) -> None:
+        await trio.sleep_forever()
+
+    server = make_server(max_backlog_messages=10, close_timeout=10)
+    server.transform("outgoing", hang)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await record.until(lambda: record.opened)
+        for number in range(12):
+            server.broadcast(number)
+        with pytest.raises(ConnectionClosed, match="1013"):
+            await client.receive()
+        await record.until(lambda: record.closed)
