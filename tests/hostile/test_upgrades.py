@@ -118,7 +118,7 @@ async def test_a12_long_values_cost_no_more_than_they_are_long(name: str, shape:
     async with under_attack() as target:
         half, whole = await _seconds(target, attack(3950)), await _seconds(target, attack(7900))
         assert whole < 0.02
-        assert whole < 2.5 * max(half, 0.002)
+        assert whole < 2.5 * max(half, 0.004)  # what takes less is lost in the noise
 
 
 @pytest.mark.parametrize("name", ["constructor", "__proto__", "__class__", "chat, superchat", "{}", "\xe9"])
