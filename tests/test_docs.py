@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from test_examples import client_of, get, running
+from test_examples import client_of, get, poller_of, running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -79,6 +79,12 @@ async def counter(server: Server) -> None:
         assert await client.ask(3) == {"total": 5}
 
 
+async def polled(server: Server) -> None:
+    async with poller_of(server) as client:
+        await client.send({"hello": "world"})
+        assert await client.receive() == {"hello": "world"}
+
+
 async def reverse(server: Server) -> None:
     async with client_of(server) as client:
         assert await client.ask("stressed") == "desserts"
@@ -92,6 +98,14 @@ async def emitter(server: Server) -> None:
         assert question["data"] == ["how are you"]
         noted = await client.ask({"type": 1, "id": question["id"], "data": ["fine"]})
         assert noted == {"type": 0, "data": ["noted", "fine"]}
+
+
+async def everyone(server: Server) -> None:
+    async with client_of(server) as one, poller_of(server) as two:
+        await one.send("hello")
+        assert await one.receive() == await two.receive() == {"by": "websocket", "message": "hello"}
+        await two.send("hi")
+        assert await one.receive() == await two.receive() == {"by": "polling", "message": "hi"}
 
 
 async def authorize(server: Server) -> None:
@@ -156,7 +170,20 @@ async def session(server: Server) -> None:
 
 SCENARIOS: dict[str, Callable[[Server], Awaitable[None]]] = {
     scenario.__name__: scenario
-    for scenario in (actions, authorize, chat, counter, echo, emitter, middleware, reverse, rooms, session)
+    for scenario in (
+        actions,
+        authorize,
+        chat,
+        counter,
+        echo,
+        emitter,
+        everyone,
+        middleware,
+        polled,
+        reverse,
+        rooms,
+        session,
+    )
 }
 
 
