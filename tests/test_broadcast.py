@@ -1,0 +1,158 @@
+"""Broadcasts: what the contract leaves to units."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from ahtransport import Connection, ConnectionClosed, Server
+from ahtransport.testing import PrimusClient, Record, connect_websocket, memory_host
+
+if TYPE_CHECKING:
+    from ahtransport.testing import MemoryHost
+
+
+def make_server(handler: Any = None, **options: Any) -> Server:
+    return Server(handler, config={}, transformer="websockets", port=0, **options)
+
+
+async def crowd(host: MemoryHost, stack: AsyncExitStack, record: Record, count: int) -> list[PrimusClient]:
+    clients = [await stack.enter_async_context(connect_websocket(host.dial)) for _ in range(count)]
+    await record.until(lambda: len(record.opened) == count)
+    return clients
+
+
+async def test_to_nobody() -> None:
+    server = make_server()
+    server.broadcast("before it runs")
+    async with memory_host(server):
+        server.broadcast("no one is here")
+        server.broadcast("no such room", room="nowhere")
+
+
+async def test_who_is_left_out_gets_nothing() -> None:
+    server = make_server()
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = await crowd(host, stack, record, 5)
+        server.broadcast("some", exclude=record.opened[:3])
+        server.broadcast("none", exclude=(connection for connection in record.opened))
+        server.broadcast("all")
+        for client in clients[:3]:
+            assert await client.receive() == "all"
+        for client in clients[3:]:
+            assert [await client.receive() for _ in range(2)] == ["some", "all"]
+
+
+async def test_a_broadcast_does_not_wait_for_those_before_it() -> None:
+    """It goes through even from within a handler, to the handler's own connection, too."""
+
+    async def handler(connection: Connection) -> None:
+        async for message in connection:
+            server.broadcast(["first", message])
+            await connection.send(["second", message])
+
+    server = make_server(handler)
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        one, two = await crowd(host, stack, record, 2)
+        await one.send(1)
+        assert [await one.receive() for _ in range(2)] == [["first", 1], ["second", 1]]
+        assert await two.receive() == ["first", 1]
+
+
+async def test_everybody_sees_the_same_order() -> None:
+    async def chatter(connection: Connection) -> None:
+        async for message in connection:
+            server.broadcast(message, room="room")
+            await trio.lowlevel.checkpoint()
+
+    server = make_server(chatter)
+    server.on_open(lambda connection: server.rooms.join(connection, "room"))
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = await crowd(host, stack, record, 5)
+
+        async def talk(number: int) -> None:
+            for step in range(20):
+                await clients[number].send([number, step])
+
+        seen: list[list[Any]] = [[] for _ in clients]
+
+        async def listen(number: int) -> None:
+            while len(seen[number]) < 100:
+                seen[number].append(await clients[number].receive())
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(talk, number)
+                nursery.start_soon(listen, number)
+    assert all(messages == seen[0] for messages in seen)
+    for number in range(5):
+        assert [step for who, step in seen[0] if who == number] == list(range(20))
+
+
+@pytest.mark.parametrize("limit", ["bytes", "messages"])
+async def test_at_the_limit_and_one_past_it(limit: str) -> None:
+    options = {"max_backlog": 1000} if limit == "bytes" else {"max_backlog_messages": 10}
+    server = make_server(**options)
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        await crowd(host, stack, record, 1)
+        for _ in range(10):  # a frame of 100 bytes, so ten of them are 1,000
+            server.broadcast("x" * 96)
+        assert not record.closed
+        server.broadcast("")
+        assert [code for _, code, _ in record.closed] == [1013]
+        assert not server.connections
+
+
+async def test_a_message_longer_than_the_limit_passes_when_nothing_waits() -> None:
+    server = make_server(max_backlog=1000)
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        (client,) = await crowd(host, stack, record, 1)
+        server.broadcast("x" * 5000)
+        assert await client.receive() == "x" * 5000
+        assert not record.closed
+
+
+async def test_with_transforms_each_gets_its_own() -> None:
+    def transform(envelope: Any) -> bool | None:
+        if envelope.connection is record.opened[0]:
+            return False
+        envelope.data = [envelope.data, record.opened.index(envelope.connection)]
+        return None
+
+    server = make_server()
+    server.transform("outgoing", transform)
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = await crowd(host, stack, record, 4)
+        server.broadcast("x", exclude=[record.opened[1]])
+        for number in (2, 3):
+            assert await clients[number].receive() == ["x", number]
+        record.opened[1].close()
+        with pytest.raises(ConnectionClosed):
+            await clients[1].receive()
+
+
+async def test_a_transform_that_fails_for_one_fails_for_one() -> None:
+    def transform(envelope: Any) -> None:
+        if envelope.connection is record.opened[1]:
+            raise RuntimeError("a bug")
+
+    server = make_server()
+    server.transform("outgoing", transform)
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = await crowd(host, stack, record, 3)
+        server.broadcast("x")
+        assert await clients[0].receive() == "x"
+        assert await clients[2].receive() == "x"
+        with pytest.raises(ConnectionClosed, match="1011"):
+            await clients[1].receive()
+        assert [connection for connection, _ in record.errors] == [record.opened[1]]
