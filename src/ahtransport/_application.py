@@ -114,8 +114,8 @@ class Application:
         return self._events.get(name, self._catch_all)
 
     def handles(self, name: str) -> bool:
-        """Tell whether there is a function for this very event; a catch-all does not count."""
-        return name in self._events
+        """Tell whether events of this name go to a function: its own, or the catch-all where nothing takes messages."""
+        return name in self._events or (self._catch_all is not None and self.handler is None and not self.on_message)
 
     # -- what happens to connections
 

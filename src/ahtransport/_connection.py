@@ -62,6 +62,7 @@ class Connection(Incoming):
         wire_id: str | None,
         primus: bool,
         farewell: bool,
+        events: bool = False,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.headers: Headers = request.headers
@@ -96,6 +97,7 @@ class Connection(Incoming):
         #: Whether the client knows Primus' control messages; others would take them for the application's.
         self.speaks_primus = primus
         self._farewell = farewell
+        self._survives_events = events
         self.auth: Any = request.auth
         #: When the last sign of life came, seconds of trio's clock.
         self.last_seen = trio.current_time()

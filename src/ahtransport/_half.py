@@ -28,6 +28,7 @@ class Half:
     _link: Link
     _transformer: Transformer
     _wire_id: str
+    _survives_events: bool  # whether a function that fails on an event costs an acknowledgement only
     _state: Literal["open", "closing", "closed"]
     _close: tuple[int, str]
     _calls: Calls | None

@@ -14,6 +14,7 @@ from ahtransport.abc import Ack, Control, Event, Message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ahtransport._application import EventHandler
 
 __all__ = ["Incoming"]
 
@@ -111,7 +112,11 @@ class Incoming(Outgoing):
         if isinstance(packet, Event):
             handler = application.event_handler(packet.name)
             if handler is not None:
-                self._call(handler.function, (self, *handler.arguments(packet)), handler.inline, packet.ack, ordered)
+                args = (self, *handler.arguments(packet))
+                if self._survives_events:
+                    self._call(self._try_event, (handler, args, packet.ack), handler.inline, None, ordered)
+                else:
+                    self._call(handler.function, args, handler.inline, packet.ack, ordered)
         elif application.handler is not None:
             self._inbox.append(packet.data)
             self._wake_reader()
@@ -135,6 +140,28 @@ class Incoming(Outgoing):
                 self._crashed(error)
         else:
             self._push(self._run_call, function, args, ack)
+
+    def _try_event(self, handler: EventHandler, args: tuple[Any, ...], ack: int | None) -> Any:
+        """Call an event's function where its failure costs the acknowledgement, and nothing else."""
+        if not handler.inline:
+            return self._try_event_later(handler, args, ack)
+        try:
+            result = handler.function(*args)
+            if ack is not None:
+                self._answer(ack, result)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            if not self._is_farewell(error):
+                self._application.failed(self._whole, error, logged=False)
+        return None
+
+    async def _try_event_later(self, handler: EventHandler, args: tuple[Any, ...], ack: int | None) -> None:
+        what = f"the handler of an event of connection {self.id}"
+        with contained(what, self._is_farewell) as trouble:
+            await self._run_call(handler.function, args, ack)
+        if trouble.caught is not None:
+            self._application.failed(self._whole, trouble.caught, logged=True)
 
     async def _run_call(self, function: Callable[..., Any], args: tuple[Any, ...], ack: int | None) -> None:
         result = function(*args)

@@ -124,6 +124,12 @@ class Mount:
         """Tell whether a path is this transformer's; as in Primus, every path that begins with the pathname is."""
         return path.startswith(self.pathname)
 
+    def stop(self) -> None:
+        """Let the transformer end what it keeps beyond streams; the server has ended."""
+        stop = getattr(self.transformer, "stop", None)
+        if stop is not None:
+            stop()
+
     # -- as the front of the transformer
 
     async def handle_request(self, request: Request) -> Response:
@@ -177,7 +183,7 @@ class Mount:
 
     def handles(self, event: str, namespace: str = "/") -> bool:
         """Tell whether the application has a function for this very event."""
-        application = self._namespaces.find(namespace)
+        application = self._namespaces.model(namespace)
         return application is not None and application.handles(event)
 
     async def authorize(self, request: Request, namespace: str = "/") -> None:
@@ -186,7 +192,7 @@ class Mount:
         Raises:
             Reject: it refuses.
         """
-        application = self._namespaces.find(namespace)
+        application = self._namespaces.model(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")
         await application.authorize(request)
@@ -201,13 +207,20 @@ class Mount:
         namespace: str = "/",
         primus: bool = True,
         farewell: bool | None = None,
+        events: bool = False,
     ) -> Connection:
-        """Make a connection; see ``ahtransport.abc.Core``."""
+        """Make a connection; see ``ahtransport.abc.Core``.
+
+        Raises:
+            Reject: there is no such namespace, or no longer.
+        """
+        application = self._namespaces.find(namespace)
+        if application is None:
+            raise Reject(404, "Invalid namespace")
         fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
         linked = may_link_session(request, source, self.options.origins, self.options.link_session)
         if source == "cookie" and not linked:
             fingerprint = None  # a foreign page made the browser send the cookie: it proves nothing
-        application = self._namespaces.find(namespace) or self._namespaces.root
         connection = Connection(
             application,
             request,
@@ -218,6 +231,7 @@ class Mount:
             wire_id=wire_id,
             primus=primus,
             farewell=primus if farewell is None else farewell,
+            events=events,
         )
         application.add(connection)
         return connection

@@ -66,11 +66,16 @@ class Namespaces:
                     break
         return found
 
+    def model(self, name: str) -> Application | None:
+        """Find whose functions a client meets in a namespace; nothing begins to exist by it."""
+        found = self._named.get(name) or self._passing.get(name)
+        if found is None:
+            found = next((model for matcher, model in self._patterns if _matches(matcher, name)), None)
+        return found
+
     def knows(self, name: str) -> bool:
         """Tell whether a client may ask for this namespace; nothing begins to exist by it."""
-        if name in self._named or name in self._passing:
-            return True
-        return any(_matches(matcher, name) for matcher, _ in self._patterns)
+        return self.model(name) is not None
 
     def _leave(self, application: Application) -> None:
         self._passing.pop(application.name, None)

@@ -254,7 +254,8 @@ class Core(Protocol):
         ...
 
     def handles(self, event: str, namespace: str = "/") -> bool:
-        """Tell whether the application has a function for this very event."""
+        """Tell whether events of this name go to a function: its own, or the one for all events where nothing takes
+        plain messages."""
         ...
 
     async def authorize(self, request: Request, namespace: str = "/") -> None:
@@ -275,6 +276,7 @@ class Core(Protocol):
         namespace: str = "/",
         primus: bool = True,
         farewell: bool | None = None,
+        events: bool = False,
     ) -> Peer:
         """Make a connection; the application learns of it by :meth:`Peer.opened`.
 
@@ -288,6 +290,11 @@ class Core(Protocol):
             namespace: which part of the application it is for.
             farewell: whether ``primus::server::close`` is encoded for a client that is not to come back; None: as
                 ``primus``.
+            events: whether events are this protocol's messages, each on its own: a function that fails on one costs
+                the client its acknowledgement, not the connection.
+
+        Raises:
+            Reject: there is no such namespace, or no longer.
         """
         ...
 
@@ -302,7 +309,8 @@ class Transformer(Protocol):
             ``servers.websocket.server.pathname`` says by default.
 
     A transformer may have a method ``claims(request) -> bool``, which is asked where several share a pathname: the
-    first that claims a request gets it. One without the method claims all.
+    first that claims a request gets it. One without the method claims all. It may have a method ``stop()``, called when
+    the server ends, cancelled or not: whatever it keeps that no stream carries at the moment ends then.
     """
 
     name: ClassVar[str]

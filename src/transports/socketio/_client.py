@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ahtransport.transports.socketio._codec import Frame, Kind
+import trio
+from ahtransport.transports.socketio._codec import MAX_NAME, Frame, Kind
 
 from ahtransport.abc import Ack, Event, Message, Payload, ProtocolError, Reject
 
@@ -100,7 +101,7 @@ class Client:
         self._request = request
         self._codec = transformer.codec()
         self._peers: dict[str, Peer] = {}
-        self._pending: set[str] = set()
+        self._pending: dict[str, trio.CancelScope] = {}
         self._full: set[str] = set()  # namespaces whose inbox is full
         self._over = False
         timeout = transformer.connect_timeout
@@ -129,7 +130,7 @@ class Client:
         try:
             frame = self._codec.decode(data)
         except ProtocolError as error:
-            self._fail(str(error))
+            self._fail(str(error), error.code)
             return
         if frame is not None:
             if self._attachments is not None:
@@ -145,6 +146,8 @@ class Client:
         self._timer.cancel()
         if self._attachments is not None:
             self._attachments.cancel()
+        for scope in self._pending.values():
+            scope.cancel()
         peers, self._peers = self._peers, {}
         for peer in peers.values():
             peer.closed(code, reason)
@@ -160,15 +163,18 @@ class Client:
                 self._fail("a packet for a namespace that is not connected")
         elif frame.kind is Kind.EVENT:
             name, *args = frame.data
-            if name == "message" and frame.id is None and not self._core.handles("message", frame.namespace):
+            if name == "message" and not self._core.handles("message", frame.namespace):
+                # Who iterates has no way to acknowledge; as in npm, an ack that nobody gives does not come.
                 peer.deliver(Message(args[0] if len(args) == 1 else args))
             else:
-                peer.deliver(Event(name if isinstance(name, str) else str(name), args, frame.id))
-        elif frame.kind is Kind.ACK and frame.id is not None:
-            peer.deliver(Ack(frame.id, frame.data))
+                peer.deliver(Event(name, args, frame.id))
+        elif frame.kind is Kind.ACK:
+            if frame.id is not None:
+                peer.deliver(Ack(frame.id, frame.data))
         elif frame.kind is Kind.DISCONNECT:
             self._forget(frame.namespace)
             peer.closed(1000, "client namespace disconnect")
+            self._watch_for_nobody(self._transformer.connect_timeout)
         else:
             self._fail("a packet that may not come now")
 
@@ -176,27 +182,30 @@ class Client:
         if len(self._peers) + len(self._pending) >= MAX_NAMESPACES:
             self._fail("too many namespaces")
             return
-        if not self._core.has_namespace(frame.namespace):
+        if len(frame.namespace) > MAX_NAME or not self._core.has_namespace(frame.namespace):
             self._refuse(frame.namespace, "Invalid namespace")
             return
-        self._pending.add(frame.namespace)
-        self._core.start_soon(self._admit, frame.namespace, frame.data)
+        scope = self._pending[frame.namespace] = trio.CancelScope()
+        self._core.start_soon(self._admit, frame.namespace, frame.data, scope)
 
-    async def _admit(self, namespace: str, auth: Any) -> None:
+    async def _admit(self, namespace: str, auth: Any, scope: trio.CancelScope) -> None:
         """Ask the application, and open the connection or say why not."""
         request = self._request.with_auth(auth)
+        link = NamespaceLink(self, namespace)
         try:
-            await self._core.authorize(request, namespace)
+            with scope:  # cancelled when the client goes: then nobody wants to know
+                await self._core.authorize(request, namespace)
+            if self._over:
+                return
+            peer = self._core.connect(
+                request, link, self._transformer, namespace=namespace, primus=False, farewell=True, events=True
+            )
         except Reject as refusal:
             if not self._over:
                 self._refuse(namespace, refusal.reason or "not authorized", refusal.data)
             return
         finally:
-            self._pending.discard(namespace)
-        if self._over:
-            return
-        link = NamespaceLink(self, namespace)
-        peer = self._core.connect(request, link, self._transformer, namespace=namespace, primus=False, farewell=True)
+            self._pending.pop(namespace, None)
         self._peers[namespace] = peer
         self._timer.cancel()
         self._send(Frame(Kind.CONNECT, namespace, None, {"sid": peer.id}))
@@ -207,36 +216,43 @@ class Client:
         self._send(Frame(Kind.CONNECT_ERROR, namespace, None, body))
 
     def _send(self, frame: Frame) -> None:
+        options, session = self._core.options, self.session
+        if session.buffered > options.max_backlog or session.queued >= options.max_backlog_messages:
+            session.overflow(1013, "the client does not read")
+            return
         for payload in self._transformer.wrap(self._codec.encode(frame), self.session.wire):
-            self.session.write(payload)
+            session.write(payload)
 
     # -- leaving
 
     def leave(self, namespace: str) -> None:
         """The application has closed the connection of a namespace, and said so."""
         self._forget(namespace)
-        if not self._peers and not self._pending:
-            # Clients hang up by themselves then, or ask for another namespace; this one has a little time for either.
-            self._timer.cancel()
-            within = self._core.options.close_timeout
-            self._timer = self._core.at(self._core.now() + within, self._nobody_came)
+        # Clients hang up by themselves then, or ask for another namespace; this one has a little time for either.
+        self._watch_for_nobody(self._core.options.close_timeout)
 
     def _forget(self, namespace: str) -> None:
         self._peers.pop(namespace, None)
         self.resume(namespace)
 
+    def _watch_for_nobody(self, within: float) -> None:
+        """End the client unless it is in a namespace again within so many seconds; being refused does not help."""
+        if not self._peers and not self._over:
+            self._timer.cancel()
+            self._timer = self._core.at(self._core.now() + within, self._nobody_came)
+
     def _nobody_came(self) -> None:
-        if not self._peers and not self._pending:
+        if not self._peers:
             self._fail("no namespace within the time")
 
     def _attachments_late(self) -> None:
         self._fail("attachments are missing")
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, code: int = 1002) -> None:
         """The client does not speak Socket.IO: its session ends."""
         self._over = True
-        self.session.close(1002, "")
-        self.closed(1002, reason)
+        self.session.close(code, "")
+        self.closed(code, reason)
 
     # -- backpressure
 

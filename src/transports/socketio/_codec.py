@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ahtransport.abc import Parser
 
-__all__ = ["MAX_ATTACHMENTS", "RESERVED", "Codec", "Frame", "Kind", "MessagePackCodec", "TextCodec"]
+__all__ = ["MAX_ATTACHMENTS", "MAX_NAME", "RESERVED", "Codec", "Frame", "Kind", "MessagePackCodec", "TextCodec"]
 
 #: How many binary parts one packet may have, as in npm socket.io-parser.
 MAX_ATTACHMENTS: Final = 10
@@ -31,8 +31,9 @@ RESERVED: Final = frozenset(
 )
 _UNBINARY: Final[dict[int, int]] = {library.BINARY_EVENT: library.EVENT, library.BINARY_ACK: library.ACK}
 _MAX_ID: Final = 2**53 - 1
-_MAX_NAMESPACE: Final = 255
-_HEADER: Final = re.compile(r"([0-4]|[56]([0-9]{1,10})-)(?:(/[^,\x00-\x1f\x7f]*)(?:,|$))?([0-9]{1,16})?(?=$|[\[{\"])")
+#: How long the name of a namespace may be, in characters.
+MAX_NAME: Final = 255
+_HEADER: Final = re.compile(r"([0-4]|[56]([0-9]{1,10})-)(?:(/[^,]*)(?:,|\Z))?([0-9]{1,16})?(?=\Z|[\[{\"])")
 
 
 class Kind(enum.IntEnum):
@@ -85,7 +86,7 @@ def check(kind: Kind, namespace: Any, number: Any, data: Any) -> Frame:
     Raises:
         ProtocolError: not that.
     """
-    if type(namespace) is not str or not namespace.startswith("/") or len(namespace) > _MAX_NAMESPACE:
+    if type(namespace) is not str:
         raise ProtocolError("there is no such namespace")
     if number is not None and (type(number) is not int or not 0 <= number <= _MAX_ID):
         raise ProtocolError("an id must be a whole number")
@@ -97,16 +98,20 @@ def check(kind: Kind, namespace: Any, number: Any, data: Any) -> Frame:
         case Kind.CONNECT_ERROR:
             valid = type(data) in (dict, str)
         case Kind.ACK:
-            valid = type(data) is list and number is not None
+            valid = type(data) is list
         case _:
-            valid = type(data) is list and bool(data) and _is_name(data[0])
+            valid = type(data) is list and bool(data)
+            if valid and type(data[0]) in (int, float):
+                data = [_name(data[0]), *data[1:]]
+            valid = valid and type(data[0]) is str and data[0] not in RESERVED
     if not valid:
         raise ProtocolError("the payload does not fit the packet")
     return Frame(kind, namespace, number, data)
 
 
-def _is_name(name: Any) -> bool:
-    return type(name) in (int, float) or (type(name) is str and name not in RESERVED)
+def _name(number: float) -> str:
+    """Write a number that stands for an event's name as JavaScript would."""
+    return str(int(number)) if abs(number) < _MAX_ID and number == int(number) else str(number)
 
 
 class TextCodec(Codec):
@@ -143,6 +148,7 @@ class TextCodec(Codec):
     def encode(self, frame: Frame) -> Sequence[Payload]:
         """Encode a packet; binary parts follow it."""
         data = frame.data
+        _check_name(frame)
         if (
             frame.kind is Kind.EVENT
             and frame.id is None
@@ -152,7 +158,10 @@ class TextCodec(Codec):
             encoded = self._parser.encode(data)
             return (Payload(b"2" + (encoded if isinstance(encoded, bytes) else encoded.encode()), binary=False),)
         if frame.kind in (Kind.EVENT, Kind.ACK):
-            data = _plain(data)
+            try:
+                data = _plain(data)
+            except RecursionError:
+                raise ValueError("nested too deeply, or contains itself") from None
         parts = self._packet(int(frame.kind), data, frame.namespace, frame.id).encode()
         if isinstance(parts, str):
             return (Payload(parts),)
@@ -199,9 +208,19 @@ class TextCodec(Codec):
         return check(kind, namespace, number, packet.data)
 
 
+def _check_name(frame: Frame) -> None:
+    """Refuse to send an event that no client would take.
+
+    Raises:
+        ValueError: its name is reserved.
+    """
+    if frame.kind is Kind.EVENT and frame.data[0] in RESERVED:
+        raise ValueError(f"{frame.data[0]!r} is not for applications to emit; clients would take it for their own")
+
+
 def _plain(value: Any) -> Any:
     """Make of tuples and views what the library looks into when it searches for binary parts."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
@@ -241,6 +260,7 @@ class MessagePackCodec(Codec):
 
     def encode(self, frame: Frame) -> Sequence[Payload]:
         """Encode a packet."""
+        _check_name(frame)
         packet: dict[str, Any] = {"type": int(frame.kind), "data": frame.data, "nsp": frame.namespace}
         if frame.data is None:
             del packet["data"]
@@ -259,4 +279,22 @@ class MessagePackCodec(Codec):
             raise ProtocolError("the packet is malformed") from error
         if type(packet) is not dict or type(packet.get("type")) is not int or not 0 <= packet["type"] <= 4:
             raise ProtocolError("the packet is malformed")
+        _check_keys(packet)
         return check(Kind(packet["type"]), packet.get("nsp"), packet.get("id"), packet.get("data"))
+
+
+def _check_keys(value: Any) -> None:
+    """Check that all keys are text: applications expect what JSON could carry.
+
+    Raises:
+        ProtocolError: one is something else.
+    """
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is dict:
+            if any(type(key) is not str for key in item):
+                raise ProtocolError("the keys of an object must be text")
+            stack += item.values()
+        elif type(item) is list:
+            stack += item
