@@ -24,6 +24,8 @@ pytestmark = of_transformer("engine.io")
 SCRIPT = Path(__file__).parent / "clients" / "python_engineio.py"
 MODES = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 BEATS = {"ping_interval": 200, "ping_timeout": 500}
+#: A polling client that leaves while it still sends forgets to say so, and waits for its poll: that ends with a ping.
+SOON = {"ping_interval": 1000, "ping_timeout": 3000}
 VALUES: list[Any] = ["text", "w\u00f6rld \x1e \u2028", {"a": [{"b": None}]}, [], True]
 SIZES = [9996, 1, 9998, 5000, 4990, 10, *[100] * 200]
 #: What a client is told when the server closes: python-engineio takes a WebSocket that closes for an accident.
@@ -39,7 +41,7 @@ def _many_messages_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def app_with(**options: Any) -> EchoApp:
-    return EchoApp(**{"transformer": "engine.io", "parser": MixedParser, **options})
+    return EchoApp(**{"transformer": "engine.io", "parser": MixedParser, "transport": SOON, **options})
 
 
 class Engine(engineio.Client):  # type: ignore[misc]
