@@ -123,9 +123,10 @@ def types(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("transformer", [nox.param(name, id=name) for name in TRANSFORMERS])
 def tests(session: nox.Session, transformer: str) -> None:
-    """All tests but those with npm's clients, over one transformer."""
+    """All tests but those with npm's clients, over one transformer; what depends on none runs with the first."""
     session.install("-e", ".[test]")
-    pytest(session, "-m", "not node", "--transformer", transformer)
+    rest = [] if transformer == TRANSFORMERS[0] else ["--dependent"]
+    pytest(session, "-m", "not node", "--transformer", transformer, *rest)
 
 
 @nox.session(python=HERE)
@@ -141,8 +142,7 @@ def clients(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     npm_ci(session, CLIENTS)
     session.env["AHTRANSPORT_NODE"] = "1"  # they are there: a test that skips for want of them is a mistake
-    for transformer in TRANSFORMERS:
-        pytest(session, "-m", "node", "--transformer", transformer)
+    pytest(session, "-m", "node")
 
 
 def npm_ci(session: nox.Session, folder: Path) -> None:

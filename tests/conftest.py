@@ -21,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=[found.name for found in installed_transformers()],
         help="run the tests that depend on a transformer on this one only; may be given several times",
     )
+    parser.addoption(
+        "--dependent",
+        action="store_true",
+        help="leave out the tests that depend on no transformer, which say the same on each",
+    )
 
 
 def is_chosen(config: pytest.Config, variant: Variant) -> bool:
@@ -37,15 +42,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the contract of transformers that were not chosen, and what is marked as theirs."""
+    """Leave out the contract of transformers that were not chosen, what is marked as theirs, and what else is asked."""
     chosen = config.getoption("--transformer")
+    dependent = config.getoption("--dependent")
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         variant = getattr(getattr(item, "cls", None), "variant", None)
         runs = not isinstance(variant, Variant) or is_chosen(config, variant)
-        if chosen and (marker := item.get_closest_marker("transformer")):
+        marker = item.get_closest_marker("transformer")
+        if chosen and marker:
             runs = runs and marker.args[0] in chosen
+        if dependent and not (marker or isinstance(variant, Variant) or "variant" in getattr(item, "fixturenames", ())):
+            runs = False
         (kept if runs else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
