@@ -12,7 +12,6 @@ from ahtransport._errors import Reject
 from ahtransport._log import get_logger
 from ahtransport._rooms import Rooms
 from ahtransport._transforms import Transforms, is_async
-from ahtransport.abc import Message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from ahtransport._connection import Connection
     from ahtransport._http import Request
     from ahtransport._shared import Shared
-    from ahtransport.abc import Event, Payload, Transformer
+    from ahtransport.abc import Event, Message, Payload, Transformer
 
 __all__ = ["Application"]
 
@@ -158,11 +157,10 @@ class Application:
         if self.on_empty is not None and not self.connections:
             self.on_empty(self)
 
-    def broadcast(self, message: Any, room: str | None, exclude: Iterable[Connection]) -> None:
-        """Send a message to everybody or to a room, encoded once per transformer and wire."""
+    def broadcast(self, packet: Message | Event, room: str | None, exclude: Iterable[Connection]) -> None:
+        """Send a message or an event to everybody or to a room, encoded once per transformer and wire."""
         members = self.connections.values() if room is None else self.rooms.members(room)
         left_out = set(exclude)
-        packet = Message(message)
         if self.outgoing:
             for connection in list(members):
                 if connection not in left_out:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ahtransport._application import BOTH
 from ahtransport._transforms import is_async
+from ahtransport.abc import Event, Message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -105,7 +106,15 @@ class Listening:
         Raises:
             TypeError, ValueError: the parser can't carry the message.
         """
-        self._application.broadcast(message, room, exclude)
+        self._application.broadcast(Message(message), room, exclude)
+
+    def emit(self, event: str, *args: Any, room: str | None = None, exclude: Iterable[Connection] = ()) -> None:
+        """Send an event to all connections, or to all members of a room, under the rules of :meth:`broadcast`.
+
+        Raises:
+            TypeError, ValueError: the parser can't carry an argument.
+        """
+        self._application.broadcast(Event(event, args), room, exclude)
 
 
 class Namespace(Listening):
