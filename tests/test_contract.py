@@ -9,6 +9,18 @@ class TestWebSockets(TransformerContract):
     variant = VARIANTS["websockets"]
 
 
+class TestSocketIOPolling(TransformerContract):
+    variant = VARIANTS["socket.io polling"]
+
+
+class TestSocketIOWebSocket(TransformerContract):
+    variant = VARIANTS["socket.io websocket"]
+
+
+class TestSocketIOUpgrade(TransformerContract):
+    variant = VARIANTS["socket.io upgrade"]
+
+
 def test_no_variant_is_forgotten() -> None:
     tested = {subclass.variant.name for subclass in TransformerContract.__subclasses__()}
     assert tested == set(VARIANTS)

@@ -249,8 +249,13 @@ class Server(Registering):
                 if warning := cors_warning(options.origins, options.credentials):
                     _log.warning(warning)
                 task_status.started(self.addresses)
-                await self._stop.wait()
-                await self._drain(self._host)
+                try:
+                    await self._stop.wait()
+                    await self._drain(self._host)
+                finally:
+                    # What has no stream at the moment, such as a session between two polls, would not notice the end.
+                    for mount in self._mounts:
+                        mount.stop()
                 nursery.cancel_scope.cancel()
         finally:
             if watch.limit:

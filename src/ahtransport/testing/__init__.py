@@ -24,8 +24,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ahtransport.testing._clients import Dial, MessageClient, PrimusClient, connect_websocket
+from ahtransport.testing._engineio import EngineIOClient
 from ahtransport.testing._hosts import MemoryHost, leftovers, memory_host, running
 from ahtransport.testing._http import HttpResponse, Refused, fetch
+from ahtransport.testing._socketio import SocketIOClient, connect_socketio
 from ahtransport.testing._stage import Record, Stage
 from ahtransport.testing._streams import MemoryStream, memory_stream_pair
 from ahtransport.testing._variants import VARIANTS, Variant
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VARIANTS",
     "Dial",
+    "EngineIOClient",
     "Frame",
     "HttpResponse",
     "MemoryHost",
@@ -45,10 +48,12 @@ __all__ = [
     "PrimusClient",
     "Record",
     "Refused",
+    "SocketIOClient",
     "Stage",
     "TransformerContract",
     "Variant",
     "WebSocketClient",
+    "connect_socketio",
     "connect_websocket",
     "fetch",
     "frame_bytes",

@@ -7,12 +7,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ahtransport.testing._clients import connect_websocket
+from ahtransport.testing._socketio import connect_socketio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from ahtransport.testing._clients import MessageClient
+    from ahtransport.testing._engineio import Mode
 
 __all__ = ["VARIANTS", "Variant"]
 
@@ -31,6 +33,11 @@ class Variant:
         options: further options of the server.
         codes: whether close codes and reasons reach the other side.
         primus: whether Primus' own heartbeats and ids are spoken.
+        parsers: whether messages are written by the server's parser (the option ``parser``).
+        overhead: how many bytes come on the wire with the encoded message.
+        forgiving: whether a message that can't be decoded leaves its connection open.
+        surviving: whether a function that fails on an event costs an acknowledgement, and not the connection.
+        statuses: whether an authorizer's refusal has an HTTP status and headers.
     """
 
     name: str
@@ -41,6 +48,11 @@ class Variant:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     codes: bool = True
     primus: bool = True
+    parsers: bool = True
+    overhead: int = 0
+    forgiving: bool = True
+    surviving: bool = False
+    statuses: bool = True
 
     @property
     def transformer_name(self) -> str:
@@ -48,7 +60,32 @@ class Variant:
         return self.transformer if isinstance(self.transformer, str) else str(self.transformer.name)  # type: ignore[attr-defined]
 
 
+def _socketio(mode: Mode) -> Variant:
+    return Variant(
+        f"socket.io {mode}",
+        "socket.io",
+        connect_socketio(mode),
+        transport="polling" if mode == "polling" else "websocket",
+        pathname="/socket.io",
+        codes=False,
+        primus=False,
+        parsers=False,
+        overhead=len('42["message",]'),
+        forgiving=False,
+        surviving=True,
+        statuses=False,
+    )
+
+
 VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
-    {variant.name: variant for variant in (Variant("websockets", "websockets", connect_websocket),)}
+    {
+        variant.name: variant
+        for variant in (
+            Variant("websockets", "websockets", connect_websocket),
+            _socketio("polling"),
+            _socketio("websocket"),
+            _socketio("upgrade"),
+        )
+    }
 )
 """The variants of the transformers that come with ahtransport, by name."""

@@ -388,6 +388,10 @@ class Session:
         """The WebSocket is gone."""
         self._end(code, reason)
 
+    def stop(self) -> None:
+        """End at once: the server is gone."""
+        self._end(_ABNORMAL, "")
+
     def fail(self, reason: str, code: int = 1002) -> None:
         """End the session because of something the client did, or did not do; ``code`` is for its WebSocket."""
         socket = self._socket

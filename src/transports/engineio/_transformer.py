@@ -201,6 +201,11 @@ class EngineIOTransformer:
         primus = "_primuscb" in request.query
         return self.core.connect(request, session, self, wire_id=session.sid, primus=primus)
 
+    def stop(self) -> None:
+        """End all sessions: the server ends."""
+        for session in tuple(self._sessions.values()):
+            session.stop()
+
     def forget(self, session: Session) -> None:
         """A session is over."""
         self._sessions.pop(session.sid, None)

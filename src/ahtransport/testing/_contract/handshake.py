@@ -148,9 +148,10 @@ class Handshake(OnStage):
                 async with stage.connect():
                     pass
         response = refused.value.response
-        assert response.status == status
         assert response.json() == {"error": reason}
-        assert response.headers.get("www-authenticate") == ('Bearer realm="here"' if status == 402 else None)
+        if stage.variant.statuses:
+            assert response.status == status
+            assert response.headers.get("www-authenticate") == ('Bearer realm="here"' if status == 402 else None)
         assert not record.opened
         assert not record.closed
 
@@ -189,7 +190,9 @@ class Handshake(OnStage):
             with pytest.raises(Refused) as refused:
                 async with stage.connect(query={"seconds": "1000000"}):
                     pass
-            assert refused.value.response.status == 503
+            assert refused.value.response.json() == {"error": "authorization took too long"}
+            if stage.variant.statuses:
+                assert refused.value.response.status == 503
             assert trio.current_time() - start == pytest.approx(10)
         assert len(record.opened) == 1
 

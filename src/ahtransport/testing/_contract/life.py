@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from ahtransport._errors import ConnectionClosed
 from ahtransport.abc import Control
@@ -194,9 +195,12 @@ class Life(OnStage):
         async with stage.serving(server), stage.connect() as one, stage.connect() as two:
             assert await ask(one, 1) == 1
             await record.until(lambda: len(record.opened) == 2)
-            server.shutdown()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ended, one)
+                nursery.start_soon(ended, two)
+                await trio.testing.wait_all_tasks_blocked(0 if stage.clock else 0.05)  # both listen
+                server.shutdown()
             for client in (one, two):
-                await ended(client)
                 stage.check_closed(client, 1012)
                 assert client.control == ([CLOSE] if destroy else [])
             await stage.stopped(server)
