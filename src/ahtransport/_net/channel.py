@@ -154,9 +154,9 @@ class Channel:
 
     async def drain(self) -> None:
         """Wait until nothing waits any more, or the channel is closed."""
+        await trio.lowlevel.checkpoint()  # a real one: who writes without end must let others have their turn
         while self._backlog and not self.closed:
             await self._drained.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
 
     # -- reading
 

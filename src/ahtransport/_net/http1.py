@@ -294,6 +294,9 @@ class HttpWire:
                         raise ValueError("the body is longer than its length")
                     self._channel.write(piece)
                     await self._channel.drain()
+                    if left and self._channel.closed:
+                        self._channel.cut = True
+                        return  # nobody is there any more
                 if left:
                     raise ValueError("the body is shorter than its length")
         finally:
