@@ -44,15 +44,8 @@ def routes(server: Server) -> None:
     async def odd(request: Request) -> Response:
         return Response(299, "odd")
 
-    for name, handler in {
-        "read": read,
-        "wait": wait,
-        "stream": stream,
-        "long": long,
-        "empty": empty,
-        "odd": odd,
-    }.items():
-        server.route(f"/{name}", handler)
+    for handler in (read, wait, stream, long, empty, odd):
+        server.route(f"/{handler.__name__}", handler)
 
 
 async def test_f1_heads_that_do_not_come_to_an_end() -> None:
