@@ -197,7 +197,7 @@ def test_transformers_do_not_know_each_other() -> None:
         for found in imports
         if within(found.module, "ahtransport.transports")
         and found.module.split(".")[2:3] != module.split(".")[2:3]
-        and (module.split(".")[2], found.module.rpartition(".")[0]) not in BUILT_ON
+        and (module.split(".")[2], found.module) not in BUILT_ON
     ]
     assert not wrong
 
