@@ -78,6 +78,7 @@ class Channel:
         self._deadlines = deadlines
         self._backlog: deque[memoryview | bytes] = deque()
         self._torn = False  # whether the first piece of the backlog has been sent in part
+        self._spoilt = False  # whether nothing more can be sent, since nobody knows where the peer is
         self._corked: list[bytes] | None = None
         self._corked_size = 0
         self._ending = False  # no more is written; the backlog leaves, then the stream is closed
@@ -273,6 +274,8 @@ class Channel:
                     await self._flush_some()
                 if patience.cancelled_caught and self.buffered >= before:
                     self.wire.stalled()
+                if self._spoilt:
+                    self.abort()
         if trouble.caught is not None:
             self.abort()
         self._flusher = None
@@ -394,7 +397,7 @@ class StreamChannel(Channel):
             self.abort()
             return
         except trio.Cancelled:
-            self.abort()  # nobody can tell how much of the piece has left
+            self._spoilt = True  # nobody can tell how much of the piece has left
             raise
         self._sent(len(piece))
 
