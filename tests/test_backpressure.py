@@ -204,3 +204,20 @@ async def test_a_client_that_never_reads_pays_alone() -> None:
             for stream in (slow, *(client.stream for client in clients)):
                 await stream.aclose()
     assert peak - before < 32 * 2**20
+
+
+async def test_a_client_that_takes_nothing_for_ten_seconds_is_closed(autojump_clock: MockClock) -> None:
+    """Even when what waits is far below every limit in bytes."""
+    server = make_server(timeout=0, ping_interval=0)
+    record = Record(server)
+    async with memory_host(server) as host:
+        await WebSocketClient.connect(host.stream(capacity=1000))
+        await record.until(lambda: record.opened)
+        server.broadcast("x" * 2000)
+        start = trio.current_time()
+        await record.until(lambda: record.closed)
+        assert trio.current_time() - start == pytest.approx(10)
+        assert [(code, reason) for _, code, reason in record.closed] == [(1013, "the client does not read")]
+        await trio.testing.wait_all_tasks_blocked()
+        assert server._host is not None
+        assert server._host.open_channels == 0
