@@ -124,6 +124,16 @@ def engineio_oracle(options: Mapping[str, Any]) -> AbstractAsyncContextManager[s
     return _announced("oracle_engineio.cjs", json.dumps(options))
 
 
+def raw_engineio_oracle(options: Mapping[str, Any]) -> AbstractAsyncContextManager[str]:
+    """A real Engine.IO server that echoes text and bytes as they are; yields its address."""
+    return _announced("oracle_engineio_raw.cjs", json.dumps(options))
+
+
+def raw_socketio_oracle(options: Mapping[str, Any]) -> AbstractAsyncContextManager[str]:
+    """A real Socket.IO server with the application of ``tests/socket_io/support.py``; yields its address."""
+    return _announced("oracle_socketio_raw.cjs", json.dumps(options))
+
+
 @asynccontextmanager
 async def _announced(script: str, *args: str) -> AsyncIterator[str]:
     async with node_process(script, *args) as process:
@@ -137,3 +147,4 @@ async def _announced(script: str, *args: str) -> AsyncIterator[str]:
 drive_primus = functools.partial(run_node, "primus_driver.cjs")
 drive_actionhero = functools.partial(run_node, "actionhero_driver.cjs")
 drive_engineio = functools.partial(run_node, "engineio_driver.cjs")
+drive_socketio = functools.partial(run_node, "socketio_driver.cjs")
