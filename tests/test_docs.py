@@ -5,16 +5,20 @@ from __future__ import annotations
 import ast
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from websockets.exceptions import InvalidStatus
 
+from test_examples import chat as socketio_chat
 from test_examples import client_of, get, poller_of, running
 
 if TYPE_CHECKING:
@@ -226,6 +230,37 @@ def test_blocks_that_are_programs(block: Block) -> None:
     program = [sys.executable, "-W", "error", "-c", block.code]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
+
+
+async def test_the_chat_behaves_like_the_program_that_it_was_ported_from() -> None:
+    block = next(block for block in BLOCKS if block.page.endswith("python-socketio.md") and "sio = " in block.code)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = block.code.replace("port=8080", f'host="127.0.0.1", port={port}, print=None')
+    assert program != block.code
+
+    async def kill(process: trio.Process) -> None:
+        process.kill()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.run_process, [sys.executable, "-c", program], deliver_cancel=kill))
+        with trio.fail_after(30):
+            await listening(port)
+        await trio.to_thread.run_sync(socketio_chat, f"http://127.0.0.1:{port}")
+        nursery.cancel_scope.cancel()
+
+
+async def listening(port: int) -> None:
+    """Wait until somebody listens there."""
+    while True:
+        try:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+        except OSError:
+            await trio.sleep(0.1)
+        else:
+            await stream.aclose()
+            return
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import queue
 import sys
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
 import pytest
+import socketio
 import trio
 from websockets.exceptions import InvalidStatus
 from websockets.trio.client import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from types import ModuleType
 
     from websockets.trio.client import ClientConnection
@@ -163,13 +166,113 @@ async def test_authorize() -> None:
             assert await client.ask("hi") == {"user": "Ali Baba", "said": "hi"}
 
 
-async def test_emitter() -> None:
-    async with running(load("emitter").server) as server, client_of(server) as client:
-        assert await client.ask({"type": 0, "data": ["add", 2, 3], "id": 7}) == {"type": 1, "id": 7, "data": [5]}
-        question = await client.ask({"type": 0, "data": ["survey", "Tea?"]})
-        assert question["data"] == ["ask", "Tea?"]
-        result = await client.ask({"type": 1, "id": question["id"], "data": ["yes"]})
-        assert result == {"type": 0, "data": ["result", {"question": "Tea?", "answer": "yes"}]}
+@pytest.mark.parametrize("transformer", ["websockets", "engine.io", "socket.io"])
+async def test_emitter(transformer: str) -> None:
+    server = load("emitter").server
+    server.configure(transformer=transformer)
+    async with running(server):
+        if transformer == "socket.io":
+            await trio.to_thread.run_sync(survey_over_socketio, server.url)
+        elif transformer == "engine.io":
+            async with poller_of(server) as poller:
+                await survey_over_primus(poller)
+        else:
+            async with client_of(server) as client:
+                await survey_over_primus(client)
+
+
+async def survey_over_primus(client: Client | Poller) -> None:
+    """Talk as primus-emitter does."""
+    await client.send({"type": 0, "data": ["add", 2, 3], "id": 7})
+    assert await client.receive() == {"type": 1, "id": 7, "data": [5]}
+    await client.send({"type": 0, "data": ["survey", "Tea?"]})
+    question = await client.receive()
+    assert question["data"] == ["ask", "Tea?"]
+    await client.send({"type": 1, "id": question["id"], "data": ["yes"]})
+    assert await client.receive() == {"type": 0, "data": ["result", {"question": "Tea?", "answer": "yes"}]}
+
+
+def survey_over_socketio(url: str) -> None:
+    with socketio_client() as client:
+        results: queue.Queue[Any] = queue.Queue()
+        client.on("ask", lambda question: "yes")
+        client.on("result", results.put)
+        client.connect(url, transports=["websocket"])
+        assert client.call("add", (2, 3), timeout=10) == 5
+        client.emit("survey", "Tea?")
+        assert results.get(timeout=10) == {"question": "Tea?", "answer": "yes"}
+
+
+@contextmanager
+def socketio_client() -> Iterator[socketio.Client]:
+    """python-socketio's client; it is used in a thread."""
+    client = socketio.Client(handle_sigint=False, reconnection=False)
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.eio.wait()
+
+
+class Chatter:
+    """Somebody in the chat, and what he hears."""
+
+    def __init__(self, client: socketio.Client) -> None:
+        self.client = client
+        self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
+        for event in ("arrived", "said", "left", "connect_error"):
+            client.on(event, partial(self._hear, event), namespace="/chat")
+        client.on("question", lambda question: f"{question} Yes!", namespace="/chat")
+
+    def _hear(self, event: str, what: Any) -> None:
+        self.heard.put((event, what))
+
+    def enter(self, url: str, auth: Any) -> None:
+        self.client.connect(url, auth=auth, namespaces=["/chat"], transports=["websocket"], wait_timeout=10)
+
+    def ask(self, event: str, *args: Any) -> Any:
+        return self.client.call(event, args, namespace="/chat", timeout=10)
+
+    def hears(self) -> tuple[str, Any]:
+        return self.heard.get(timeout=10)
+
+
+def chat(url: str) -> None:
+    """Use the chat; it behaves like its model, which tests/test_docs.py puts through the same."""
+    with socketio_client() as nobody:
+        stranger = Chatter(nobody)
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            stranger.enter(url, {"name": ""})
+        assert stranger.hears() == ("connect_error", {"message": "who are you?", "data": {"field": "name"}})
+    with socketio_client() as one:
+        ann = Chatter(one)
+        ann.enter(url, {"name": "Ann"})
+        assert ann.ask("join", "tea") == {"room": "tea", "members": 1}
+        assert ann.ask("ask_everybody", "Alone?") == []
+        with socketio_client() as two:
+            bob = Chatter(two)
+            bob.enter(url, {"name": "Bob"})
+            assert ann.hears() == ("arrived", "Bob")
+            assert bob.ask("say", "tea", "let me in") == 0
+            assert bob.ask("join", "tea") == {"room": "tea", "members": 2}
+            assert [bob.ask("say", "tea", text) for text in ("hello", "hi")] == [1, 2]
+            assert sorted(ann.hears()[1]["text"] for _ in range(2)) == ["hello", "hi"]  # it has a thread for each
+            assert ann.ask("say", "tea", "hello Bob") == 1
+            assert bob.hears() == ("said", {"from": "Ann", "text": "hello Bob"})
+            assert ann.ask("ask_everybody", "Tea?") == ["Tea? Yes!"]
+            assert bob.heard.empty()
+        assert ann.hears() == ("left", "Bob")
+
+
+async def test_socketio_chat() -> None:
+    async with running(load("socketio_chat").server) as server:
+        await trio.to_thread.run_sync(chat, server.url)
+        with socketio_client() as client:
+            ann = Chatter(client)
+            await trio.to_thread.run_sync(ann.enter, server.url, {"name": "Ann"})
+            answer = await trio.to_thread.run_sync(ann.ask, "join", "x" * 300)
+            assert "error" in answer
+            await trio.to_thread.run_sync(client.disconnect)
 
 
 async def test_rooms_broadcast() -> None:
