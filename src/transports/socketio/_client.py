@@ -250,9 +250,8 @@ class Client:
 
     def _fail(self, reason: str, code: int = 1002) -> None:
         """The client does not speak Socket.IO: its session ends."""
-        self._over = True
-        self.session.close(code, "")
         self.closed(code, reason)
+        self.session.close(code, "")
 
     # -- backpressure
 
