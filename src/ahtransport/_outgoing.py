@@ -83,6 +83,23 @@ class Outgoing(Half):
             raise trio.WouldBlock
         self._put(Event(event, args))
 
+    def volatile(self, event: str, *args: Any) -> bool:
+        """Send an event that is worth nothing late, such as a position: only when nothing waits for the client.
+
+        To a client that polls, one may wait for the next poll; those after it are dropped.
+
+        Returns:
+            whether it was sent; False: something waits, and the event is dropped.
+
+        Raises:
+            ConnectionClosed, TypeError, ValueError: as :meth:`send_nowait`.
+        """
+        self._check_open()
+        if self._link.queued or self._link.buffered or self._outgoing:
+            return False
+        self._put(Event(event, args))
+        return True
+
     async def call(self, event: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- a contract
         """Send an event and wait for its acknowledgement.
 

@@ -284,5 +284,6 @@ class EngineIOClient:
 
     async def cut(self) -> None:
         """Cut all streams."""
-        for stream in self._streams:
-            await trio.aclose_forcefully(stream)
+        with trio.CancelScope(shield=True):  # all of them, also when this is cancelled
+            for stream in self._streams:
+                await trio.aclose_forcefully(stream)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ahtransport.transports.engineio import EngineIOTransformer, encode_message
 from ahtransport.transports.socketio._client import Client, Farewell
 from ahtransport.transports.socketio._codec import Codec, Frame, Kind, MessagePackCodec, TextCodec
+from ahtransport.transports.socketio._version2 import Farewell2, explain, is_version_2
 
 from ahtransport.abc import Ack, Control, Event, Message
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from ahtransport.transports.engineio import Carried, Session
 
-    from ahtransport.abc import Core, Packet, Payload, Request
+    from ahtransport.abc import Core, Packet, Payload, Receiver, Request, Response, WebSocket
 
 __all__ = ["SocketIOTransformer"]
 
@@ -50,6 +51,26 @@ class SocketIOTransformer(EngineIOTransformer):
         if self._msgpack:
             return MessagePackCodec(self.core.messagepack)
         return TextCodec(self.core.json, self.core.options.max_length)
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
+
+        Raises:
+            Reject: it is refused.
+        """
+        if is_version_2(request) and request.query.get("transport") == "polling":
+            return explain()
+        return await super().handle_request(request)
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Take a WebSocket as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
+
+        Raises:
+            Reject: it is refused.
+        """
+        if is_version_2(request) and request.query.get("transport") == "websocket":
+            return Farewell2(socket)
+        return await super().handle_upgrade(request, socket)
 
     def connect_peer(self, request: Request, session: Session) -> Carried:
         """Make what a session pushes into: a client, which has no connection before its CONNECT."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from ahtransport._errors import Reject
 from ahtransport._http import Response
@@ -217,6 +218,7 @@ class Handshake(OnStage):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connect)
                 await asked.wait()
+                await trio.testing.wait_all_tasks_blocked(0 if stage.clock else 0.05)  # it listens for the answer
                 nursery.cancel_scope.cancel()
             await ended.wait()
         assert not record.opened

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.lowlevel
 
+from ahtransport._errors import ConnectionClosed
+from ahtransport.abc import Ack, Event
 from ahtransport.testing._contract.tools import OnStage, ask, ended, take
 from ahtransport.testing._stage import Record
 
@@ -93,6 +96,34 @@ class Pressure(OnStage):
                 record.opened[0].emit("more")
             assert [number for number, _ in await take(client, MANY)] == list(range(MANY))
         assert max(done) <= 50_000 + len(BLOCK) + 100
+
+    async def test_volatile_events_are_dropped_when_anything_waits(self, stage: Stage) -> None:
+        def volatile(connection: Connection, number: int) -> bool:
+            return connection.volatile("position", number)
+
+        server = stage.server()
+        record = Record(server)
+        server.on("where")(volatile)
+        async with stage.serving(server), stage.connect() as client:
+            await record.until(lambda: record.opened)
+            (connection,) = record.opened
+            while not connection._link.buffered:
+                connection.emit("block", BLOCK)
+                await trio.lowlevel.checkpoint()
+            assert [connection.volatile("position", number) for number in range(100)] == [False] * 100
+            connection.emit("last")
+            names: list[str] = []
+            while not names or names[-1] != "last":
+                names.append((await client.receive()).name)
+            assert "position" not in names
+            await stage.eventually(lambda: not connection._link.buffered)
+            await client.send_packet(Event("where", [5], 1))
+            assert await client.receive() == Event("position", [5])
+            assert await client.receive() == Ack(1, [True])
+            await client.close()
+            await record.until(lambda: record.closed)
+            with pytest.raises(ConnectionClosed):
+                connection.volatile("position", 6)
 
     async def test_the_policy_drop_drops(self, stage: Stage) -> None:
         server = stage.server(overflow="drop", max_backlog=200_000)
