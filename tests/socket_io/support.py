@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -86,6 +86,8 @@ async def _ask(connection: Connection) -> None:
 
 class Wire(Protocol):
     """What carries a client's packets."""
+
+    handshake: dict[str, Any]
 
     async def send(self, *packets: str | bytes) -> None:
         """Send packets, in one go where that is possible."""
@@ -213,7 +215,7 @@ def _from_base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-OPEN = {"websocket": SocketWire.open, "polling": PollWire.open}
+OPEN: Mapping[str, Callable[[Dial], Awaitable[Wire]]] = {"websocket": SocketWire.open, "polling": PollWire.open}
 
 _SID = re.compile(r'"sid":"[^"]*"')
 _QUESTION = re.compile(r'2((?:/[^,]*,)?)([0-9]+)\["question"')

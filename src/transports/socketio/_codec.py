@@ -219,10 +219,17 @@ def _check_name(frame: Frame) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Make of tuples and views what the library looks into when it searches for binary parts."""
+    """Make of tuples, sets and views what the library looks into when it searches for binary parts.
+
+    Raises:
+        TypeError: a key is binary.
+        RecursionError: the value contains itself.
+    """
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
+        if any(type(key) is bytes for key in value):
+            raise TypeError("the keys of an object can't be bytes")
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
