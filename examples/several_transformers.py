@@ -1,14 +1,14 @@
-"""Several transformers at once: those who have a WebSocket and those who poll are in one room.
+"""Several transformers at once: those who have a WebSocket, those who poll and those of Socket.IO are in one room.
 
-All come to ``/primus``; a request with ``EIO=`` in its query is Engine.IO's. What is said is encoded once for each kind
-of wire, however many listen.
+The first two come to ``/primus``; a request with ``EIO=`` in its query is Engine.IO's. Socket.IO's clients come to
+``/socket.io``. What is said is encoded once for each kind of wire, however many listen.
 """
 
 from typing import Any
 
 from ahtransport import Connection, Server
 
-server = Server(port=8080, transformer=["websockets", "engine.io"])
+server = Server(port=8080, transformer=["websockets", "engine.io", "socket.io"])
 
 
 @server.on_open

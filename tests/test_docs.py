@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import queue
 import re
 import socket
 import subprocess
@@ -15,11 +16,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import socketio
 import trio
 from websockets.exceptions import InvalidStatus
 
 from test_examples import chat as socketio_chat
-from test_examples import client_of, get, poller_of, running
+from test_examples import client_of, get, poller_of, running, socketio_client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -104,6 +106,25 @@ async def emitter(server: Server) -> None:
         assert noted == {"type": 0, "data": ["noted", "fine"]}
 
 
+async def namespaces(server: Server) -> None:
+    def use() -> None:
+        with (
+            socketio_client() as stranger,
+            pytest.raises(socketio.exceptions.ConnectionError, match="failed to connect: /admin"),
+        ):
+            stranger.connect(server.url, namespaces=["/admin"], transports=["websocket"])
+        with socketio_client() as client:
+            news: queue.Queue[str] = queue.Queue()
+            client.on("news", news.put)
+            spaces = ["/", "/admin", "/game-7"]
+            client.connect(server.url, {}, {"token": "open-sesame"}, namespaces=spaces, transports=["websocket"])
+            assert client.call("announce", "tea", namespace="/admin", timeout=10) == 1
+            assert news.get(timeout=10) == "tea"
+            assert client.call("where", namespace="/game-7", timeout=10) == "/game-7"
+
+    await trio.to_thread.run_sync(use)
+
+
 async def everyone(server: Server) -> None:
     async with client_of(server) as one, poller_of(server) as two:
         await one.send("hello")
@@ -183,6 +204,7 @@ SCENARIOS: dict[str, Callable[[Server], Awaitable[None]]] = {
         emitter,
         everyone,
         middleware,
+        namespaces,
         polled,
         reverse,
         rooms,

@@ -327,8 +327,11 @@ async def test_several_transformers() -> None:
         client_of(server) as one,
         poller_of(server) as two,
         client_of(server, "/primus/?EIO=4&transport=websocket") as three,
+        client_of(server, "/socket.io/?EIO=4&transport=websocket") as four,
     ):
-        assert (await three.socket.recv())[:2] == "0{"
+        assert (await three.socket.recv())[:2] == (await four.socket.recv())[:2] == "0{"
+        await four.socket.send("40")
+        assert (await four.socket.recv())[:3] == "40{"
         await one.send("hello")
         heard = {"came by": "websockets by websocket", "message": "hello"}
         assert await one.receive() == await two.receive() == heard
@@ -339,6 +342,11 @@ async def test_several_transformers() -> None:
         await three.socket.send('4"good day"')
         heard = {"came by": "engine.io by websocket", "message": "good day"}
         assert await one.receive() == await two.receive() == heard
+        await four.socket.send('42["message","hi there"]')
+        heard = {"came by": "socket.io by websocket", "message": "hi there"}
+        assert await one.receive() == await two.receive() == heard
+        said = [json.loads((await four.socket.recv())[2:]) for _ in range(4)]
+        assert said[3] == ["message", heard]
 
 
 async def test_nursery() -> None:

@@ -21,6 +21,7 @@ APPLICATIONS = [
     "Connection",
     "ConnectionClosed",
     "Envelope",
+    "Namespace",
     "Param",
     "ProtocolError",
     "Reject",

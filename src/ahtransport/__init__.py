@@ -24,6 +24,7 @@ from ahtransport._errors import (
     UnknownTransformer,
 )
 from ahtransport._http import Request, Response
+from ahtransport._listening import Namespace
 from ahtransport._rooms import Rooms
 from ahtransport._server import Server
 from ahtransport._session import Session
@@ -41,6 +42,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "Envelope",
+    "Namespace",
     "Param",
     "ProtocolError",
     "Reject",
