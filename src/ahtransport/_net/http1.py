@@ -162,7 +162,7 @@ class HttpWire:
             self._channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
-        with scope:
+        with scope, contained("an HTTP connection"):
             response = await self._ask(request)
             if await self._send(request, response):
                 return
@@ -184,7 +184,7 @@ class HttpWire:
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
         websocket = WebSocketWire(self._channel, self._host)
         response: Response | None = None
-        with scope:
+        with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}") as trouble:
                 try:
                     check_upgrade(head)
