@@ -3,9 +3,11 @@
 //
 //   node several_driver.cjs CLIENTS      CLIENTS: [{"name", "kind", "url", "path"}, …] as JSON
 //
-// KIND is "websockets" or "engine.io" (Primus with that transformer) or "engine.io-client" (no Primus at all). Each client
+// KIND is "websockets" or "engine.io" (Primus with that transformer), or "engine.io-client" or "socket.io-client" (no Primus
+// at all). Each client
 // in turn says something, and all hear it. Prints who heard what, how it came, and what each answers to a plain question.
 
+const EventEmitter = require('node:events');
 const { compileClient } = require('./primus.cjs');
 const { Socket } = require('engine.io-client');
 const { record, next, main } = require('./tape.cjs');
@@ -19,6 +21,15 @@ async function open({ kind, url, path }) {
     await next(client, 'upgrade');
     client.write = (message) => client.send(JSON.stringify(message));
     return client;
+  }
+  if (kind === 'socket.io-client') {
+    const client = require('socket.io-client')(url, { path: `${path}/` });
+    const peer = new EventEmitter(); // the emit of a socket sends
+    client.on('message', (message) => peer.emit('said', message));
+    await next(client, 'connect');
+    if (client.io.engine.transport.name !== 'websocket') await next(client.io.engine, 'upgrade');
+    peer.write = (message) => client.send(message);
+    return peer;
   }
   const client = new (compileClient(8, { transformer: kind, pathname: path }))(url);
   client.on('data', (message) => client.emit('said', message));
