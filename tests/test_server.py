@@ -1,0 +1,355 @@
+"""The server: how it is made, what it is told, and who answers a request."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from ahtransport import ConfigError, Connection, Reject, Request, Response, Server, UnknownTransformer
+from ahtransport._net.host import Host, _peer
+from ahtransport.testing import Record, Refused, WebSocketClient, connect_websocket, fetch, memory_host, running
+
+
+def make_server(handler: Any = None, **options: Any) -> Server:
+    return Server(handler, config={}, **{"transformer": "websockets", "port": 0, **options})
+
+
+async def nothing(connection: Connection) -> None: ...
+
+
+# -- how it is made
+
+
+@pytest.mark.parametrize("handler", [5, "text", object(), lambda connection: None])
+def test_what_is_no_handler(handler: Any) -> None:
+    with pytest.raises(TypeError, match="handler"):
+        make_server(handler)
+
+
+def test_a_loop_and_on_message_do_not_go_together() -> None:
+    server = make_server(nothing)
+    with pytest.raises(TypeError, match="not to both"):
+        server.on_message(lambda connection, message: None)
+
+
+def test_on_error_is_plain() -> None:
+    with pytest.raises(TypeError, match="plain"):
+        make_server().on_error(nothing)
+
+
+def test_decorators_give_the_function_back() -> None:
+    server = make_server()
+
+    def function(*args: Any) -> None: ...
+
+    assert server.on_open(function) is function
+    assert server.on_message(function) is function
+    assert server.on_close(function) is function
+    assert server.on_error(function) is function
+    assert server.on("event")(function) is function
+    assert server.authorize(function) is function
+    assert server.use(function) is function
+    assert server.use(name="again")(function) is function
+    assert server.middleware.names == ["function", "again"]
+
+
+def test_unknown_options_and_transformers() -> None:
+    with pytest.raises(ConfigError, match=r"ping_?[iI]nterval"):
+        make_server(ping_intervall=5)
+    with pytest.raises(UnknownTransformer, match="websockets"):
+        make_server(transformer="sockjs")
+    with pytest.raises(ConfigError, match="websockets transformer has none"):
+        make_server(transport={"x": 1})
+    for unsupported in ({"compression": True}, {"secure": True, "cert": "cert.pem", "key": "key.pem"}):
+        with pytest.raises(ConfigError, match="does not support it yet"):
+            make_server(**unsupported)
+
+
+def test_options_can_be_set_later() -> None:
+    calls: list[str] = []
+    server = make_server(nothing)
+    server.on("event")(lambda connection: calls.append("event"))
+    before = server._application
+    server.configure(max_length=77)
+    assert server.config.servers.websocket.server.max_length == 77
+    assert server._application is not before
+    assert server._application.handler is nothing
+    assert server._application.has_events
+    with pytest.raises(ConfigError):
+        server.configure(max_lenght=78)
+
+
+async def test_a_running_server_is_not_configured() -> None:
+    server = make_server()
+    async with memory_host(server):
+        with pytest.raises(RuntimeError, match="running"):
+            server.configure(max_length=77)
+
+
+async def test_it_runs_once_at_a_time() -> None:
+    server = make_server()
+    async with memory_host(server):
+        with pytest.raises(RuntimeError, match="already"):
+            await server.serve()
+
+
+async def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = make_server(port=taken.getsockname()[1])
+        with pytest.raises((OSError, BaseExceptionGroup)) as failed:
+            await server.serve()
+    error: BaseException = failed.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OSError)
+    assert error.errno == errno.EADDRINUSE
+
+
+def test_nothing_can_be_started_before_it_runs() -> None:
+    with pytest.raises(RuntimeError, match="not running"):
+        make_server()._application.spawn(trio.sleep, 0)
+    server = make_server()
+    assert server.addresses == []
+    assert server.port == 0
+    assert make_server(port=99).url == "http://127.0.0.1:99"
+    assert make_server(port=99, host="::1").url == "http://[::1]:99"
+    assert [transformer.name for transformer in server.transformers] == ["websockets"]
+
+
+async def test_addresses() -> None:
+    server = make_server()
+    async with running(server) as url:
+        ((host, port),) = server.addresses
+        assert (host, server.port) == ("127.0.0.1", port)
+        assert url == server.url == f"http://127.0.0.1:{port}"
+        assert port > 0
+
+
+# -- plug-ins
+
+
+def test_plugins() -> None:
+    def install(server: Server, options: Any) -> None:
+        calls.append((server, options.pathname))
+
+    calls: list[Any] = []
+    server = make_server(plugin={"configured": SimpleNamespace(server=install)})
+    server.plugin("both", {"server": install, "client": "function () {}"})
+    server.plugin("client", SimpleNamespace(client="function () {}"))
+    assert calls == [(server, "/primus"), (server, "/primus")]
+    assert list(server.plugins) == ["configured", "both", "client"]
+    with pytest.raises(ConfigError, match="already"):
+        server.plugin("both", {"server": install})
+    for nothing_in_it in ({}, {"client": 5}, SimpleNamespace(), {"server": "text"}):
+        with pytest.raises(ConfigError, match="neither"):
+            server.plugin("empty", nothing_in_it)
+
+
+# -- who answers
+
+
+async def ask(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
+    async with memory_host(server) as host:
+        response = await fetch(host.stream(), method, path)
+        return response.status, response.body
+
+
+async def test_the_longest_route_wins() -> None:
+    def answer(text: str) -> Any:
+        async def handler(request: Request) -> Response:
+            return Response.text(200, text)
+
+        return handler
+
+    server = make_server()
+    for prefix in ("/", "/api", "/api/deep/", "/primus/mine"):
+        server.route(prefix, answer(prefix))
+    expected = {
+        "/": "/",
+        "/x": "/",
+        "/api": "/api",
+        "/api?x=/api/deep": "/api",
+        "/api/x": "/api",
+        "/apix": "/",
+        "/api/deep": "/api/deep/",
+        "/api/deep/x": "/api/deep/",
+        "/api/deeper": "/api",
+        "/primus/mine": "/primus/mine",
+    }
+    async with memory_host(server) as host:
+        for path, prefix in expected.items():
+            assert (await fetch(host.stream(), "GET", path)).body == prefix.encode(), path
+        # As in Primus, every path that begins with the pathname is the transformer's.
+        for path in ("/primus", "/primus/", "/primusXYZ", "/primus?x=1"):
+            response = await fetch(host.stream(), "GET", path)
+            assert (response.status, response.body) == (426, b"Upgrade Required"), path
+            assert response.headers["upgrade"] == "websocket"
+            assert "no-store" in response.headers["cache-control"]
+    with pytest.raises(ValueError, match="slash"):
+        server.route("api", answer("x"))
+
+
+async def test_what_nobody_answers() -> None:
+    assert (await ask(make_server(), "/nothing"))[0] == 404
+
+
+async def test_a_route_that_fails_or_refuses() -> None:
+    async def fail(request: Request) -> Response:
+        raise BaseExceptionGroup("several", [SystemExit(1), ValueError("x")])
+
+    async def refuse(request: Request) -> Response:
+        raise Reject(418, "short and stout", [("X-Pot", "tea")])
+
+    server = make_server()
+    server.route("/fail", fail)
+    server.route("/refuse", refuse)
+    async with memory_host(server) as host:
+        assert (await fetch(host.stream(), "GET", "/fail")).status == 500
+        response = await fetch(host.stream(), "GET", "/refuse")
+        assert (response.status, response.json()) == (418, {"error": "short and stout"})
+        assert response.headers["x-pot"] == "tea"
+
+
+async def test_middleware_answers_requests() -> None:
+    def middleware(request: Request) -> Response | None:
+        return Response.text(200, "mine") if request.path == "/mine" else None
+
+    server = make_server()
+    server.use(middleware)
+    assert await ask(server, "/mine") == (200, b"mine")
+    assert (await ask(server, "/other"))[0] == 404
+
+
+async def test_websockets_elsewhere_are_refused() -> None:
+    server = make_server()
+    record = Record(server)
+    async with memory_host(server) as host:
+        for path in ("/", "/other", "/Primus"):
+            with pytest.raises(Refused) as refused:
+                await WebSocketClient.connect(host.stream(), path)
+            assert refused.value.response.status == 404
+    assert not record.opened
+
+
+async def test_middleware_that_answers_an_upgrade_refuses_it() -> None:
+    async def pieces() -> Any:
+        yield b"x"
+
+    answers = [Response.text(200, "a page"), Response(204), Response(200, pieces(), length=1), Response.text(410, "no")]
+    server = make_server()
+    server.use(lambda request: answers.pop(0))
+    async with memory_host(server) as host:
+        for status, reason in ((403, "a page"), (403, "Forbidden"), (403, "Forbidden"), (410, "no")):
+            with pytest.raises(Refused) as refused:
+                await WebSocketClient.connect(host.stream())
+            assert refused.value.response.status == status
+            assert refused.value.response.json() == {"error": reason}
+
+
+async def test_the_pathname_is_as_configured() -> None:
+    server = make_server(pathname="/elsewhere/deep")
+    async with memory_host(server) as host:
+        async with connect_websocket(host.dial, "/elsewhere/deep") as client:
+            assert client.closed is None
+        assert (await fetch(host.stream(), "GET", "/elsewhere/deep/spec")).json() == {
+            "pingInterval": 30000,
+            "pathname": "/elsewhere/deep",
+            "version": "8.0.9",
+            "transformer": "websockets",
+            "parser": "json",
+        }
+        with pytest.raises(Refused):
+            await WebSocketClient.connect(host.stream(), "/primus")
+
+
+async def test_a_preflight() -> None:
+    async with memory_host(make_server()) as host:
+        response = await fetch(
+            host.stream(),
+            "OPTIONS",
+            "/primus",
+            [("Origin", "https://page.example"), ("Access-Control-Request-Method", "GET")],
+        )
+        assert response.status == 200
+        assert response.headers["access-control-allow-origin"] == "https://page.example"
+        assert response.headers["access-control-max-age"] == "2592000"
+
+
+# -- the host
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        (("1.2.3.4", 5), ("1.2.3.4", 5)),
+        (("::1", 5, 0, 0), ("::1", 5)),
+        (("::ffff:1.2.3.4", 5, 0, 0), ("1.2.3.4", 5)),
+        (("::ffff:1", 5, 0, 0), ("::ffff:1", 5)),
+        (("fe80::1%eth0", 5, 0, 2), ("fe80::1", 5)),
+        ("/run/socket", ("", 0)),
+        (b"", ("", 0)),
+    ],
+)
+def test_peers(address: Any, peer: tuple[str, int]) -> None:
+    assert _peer(address) == peer
+
+
+class Listener:
+    """A listening socket on which accepting fails in every way."""
+
+    def __init__(self, *errors: OSError) -> None:
+        self.errors = list(errors)
+
+    async def accept(self) -> Any:
+        await trio.lowlevel.checkpoint()
+        if self.errors:
+            raise self.errors.pop(0)
+        await trio.sleep_forever()
+
+
+async def test_accepting_goes_on_whatever_happens(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Without descriptors it waits a moment; a client that is gone again is nobody's business."""
+    server = make_server()
+    async with memory_host(server):
+        host = server._host
+        assert isinstance(host, Host)
+        codes = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EMFILE, errno.EPROTO, errno.ENOBUFS]
+        listener = Listener(*(OSError(code, "no") for code in codes))
+        with trio.move_on_after(60):
+            await host._accept(listener)  # type: ignore[arg-type]
+        assert not listener.errors
+        with pytest.raises(OSError, match="really"):
+            await host._accept(Listener(OSError(errno.EBADF, "really")))  # type: ignore[arg-type]
+    warned = [entry for entry in caplog.records if entry.levelno >= logging.WARNING and "origins" not in entry.msg]
+    assert 1 <= len(warned) <= 4
+
+
+async def test_nothing_can_be_started_on_a_host_that_does_not_serve() -> None:
+    server = make_server()
+    async with memory_host(server):
+        host = server._host
+    assert host is not None
+    with pytest.raises(RuntimeError, match="not serving"):
+        host.spawn(trio.sleep, 0)
+
+
+async def test_a_burst_of_clients_is_accepted() -> None:
+    server = make_server()
+    record = Record(server)
+    async with running(server):
+        streams = [await trio.open_tcp_stream(*server.addresses[0]) for _ in range(150)]
+        async with trio.open_nursery() as nursery:
+            for stream in streams:
+                nursery.start_soon(WebSocketClient.connect, stream)
+        await record.until(lambda: len(record.opened) == 150)
+        for stream in streams:
+            await stream.aclose()
+        await record.until(lambda: len(record.closed) == 150)

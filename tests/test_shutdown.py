@@ -1,0 +1,221 @@
+"""The end of a server: signals, the drain, and those that would hold it up."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from ahtransport import Connection, ConnectionClosed, Request, Response, Server
+from ahtransport.testing import (
+    Record,
+    Refused,
+    WebSocketClient,
+    connect_websocket,
+    fetch,
+    leftovers,
+    memory_host,
+    running,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio.testing import MockClock
+
+
+def make_server(handler: Any = None, **options: Any) -> Server:
+    return Server(handler, config={}, transformer="websockets", port=0, **options)
+
+
+async def stubborn(connection: Connection) -> None:
+    """Go on whatever happens, as long as nobody cancels."""
+    await trio.sleep_forever()
+
+
+async def run_with_signals(server: Server, script: Callable[[], Any]) -> None:
+    """Run as ``server.run`` does, beside a script."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server._run)
+        while not server.addresses:
+            await trio.lowlevel.checkpoint()
+        await script()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
+    async def script() -> None:
+        stream = await trio.open_tcp_stream(*server.addresses[0])
+        client = await WebSocketClient.connect(stream)
+        await record.until(lambda: record.opened)
+        signal.raise_signal(number)
+        with pytest.raises(ConnectionClosed, match="1012: the server is shutting down"):
+            await client.receive()
+        await stream.aclose()
+
+    server = make_server()
+    record = Record(server)
+    caplog.set_level("INFO")
+    with trio.fail_after(20):
+        await run_with_signals(server, script)
+    assert not leftovers(server)
+    assert len(record.closed) == 1
+    messages = [entry.getMessage() for entry in caplog.records]
+    assert f"{number.name}: stopping; once more ends at once" in messages
+    assert f"websockets on {server.url}" in messages
+
+
+async def test_a_second_signal_ends_at_once() -> None:
+    async def script() -> None:
+        stream = await trio.open_tcp_stream(*server.addresses[0])
+        await WebSocketClient.connect(stream)
+        await record.until(lambda: record.opened)
+        signal.raise_signal(signal.SIGTERM)
+        while not server.stopping:
+            await trio.lowlevel.checkpoint()
+        signal.raise_signal(signal.SIGTERM)
+        await server._ended.wait()
+        await stream.aclose()
+
+    server = make_server(stubborn)
+    record = Record(server)
+    with trio.fail_after(5):  # the grace would be ten seconds
+        await run_with_signals(server, script)
+    assert not leftovers(server)
+    assert len(record.closed) == 1
+
+
+def test_run_returns_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(original)
+            while not server.addresses:
+                await trio.lowlevel.checkpoint()
+            server.shutdown()
+
+    server = make_server()
+    original = server._run
+    monkeypatch.setattr(server, "_run", run)
+    server.run()
+    assert server.stopping
+    assert not leftovers(server)
+
+
+async def test_nobody_comes_in_any_more(autojump_clock: MockClock) -> None:
+    server = make_server(stubborn)
+    async with memory_host(server) as host:
+        idle, late = host.stream(), host.stream()
+        client = await WebSocketClient.connect(host.stream())
+        await late.send_all(b"GET /primus HTTP/1.1\r\nHost: x\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        server.shutdown()
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="nobody"):
+            host.stream()
+        assert await idle.receive_some() == b""  # it had no request under way
+        assert await late.receive_some() == b""
+        with pytest.raises(ConnectionClosed, match="1012"):
+            await client.receive()
+
+
+async def test_an_upgrade_that_comes_too_late_is_refused() -> None:
+    async def middleware(request: Request) -> None:
+        server.shutdown()
+
+    server = make_server()
+    server.use(middleware)
+    record = Record(server)
+    async with memory_host(server) as host:
+        with pytest.raises(Refused) as refused:
+            await WebSocketClient.connect(host.stream())
+        assert refused.value.response.status == 503
+        assert refused.value.response.headers["retry-after"] == "1"
+    assert not record.opened
+
+
+async def test_requests_in_flight_are_answered(autojump_clock: MockClock) -> None:
+    async def slow(request: Request) -> Response:
+        await trio.sleep(8)
+        return Response.text(200, "done")
+
+    server = make_server()
+    server.route("/slow", slow)
+    async with memory_host(server) as host:
+        answers: list[Any] = []
+
+        async def ask() -> None:
+            answers.append(await fetch(host.stream(), "GET", "/slow"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            server.shutdown()
+        assert answers[0].body == b"done"
+        assert answers[0].headers["connection"] == "close"
+        await server._ended.wait()
+
+
+@pytest.mark.parametrize("grace", [0, 3000])
+async def test_the_grace_is_as_configured(grace: int, autojump_clock: MockClock) -> None:
+    async def slow(request: Request) -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    server = make_server(stubborn, shutdown_grace=grace, close_timeout=100_000)
+    server.route("/slow", slow)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial):
+        await host.stream().send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await record.until(lambda: record.opened)
+        start = trio.current_time()
+        server.shutdown()
+        await server._ended.wait()
+        assert trio.current_time() - start == pytest.approx(grace / 1000)
+    assert not leftovers(server)
+    assert len(record.closed) == 1
+
+
+async def test_nothing_is_left_to_wait_for() -> None:
+    server = make_server()
+    async with memory_host(server):
+        server.shutdown()
+        await server._ended.wait()
+        server.shutdown()
+    assert server.stopping
+
+
+async def test_many_connections_are_told_in_turns() -> None:
+    """More than are told in one go; others are served meanwhile."""
+    server = make_server()
+    record = Record(server)
+    async with memory_host(server) as host, trio.open_nursery() as nursery:
+        codes: list[int] = []
+
+        async def stay() -> None:
+            client = await WebSocketClient.connect(host.stream())
+            try:
+                await client.receive()
+            except ConnectionClosed as closed:
+                codes.append(closed.code)
+            await client.close()
+
+        for _ in range(1100):
+            nursery.start_soon(stay)
+        await record.until(lambda: len(record.opened) == 1100)
+        server.shutdown()
+        await server._ended.wait()
+    assert codes == [1012] * 1100
+    assert len(record.closed) == 1100
+
+
+async def test_the_port_is_free_again() -> None:
+    server = make_server()
+    async with running(server):
+        port = server.port
+        server.shutdown()
+        await server._ended.wait()
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+        for listener in listeners:
+            await listener.aclose()
