@@ -36,6 +36,7 @@ __all__ = ["WebSocketWire"]
 
 _NO_STATUS = 1005
 _ABNORMAL = 1006
+_TURN = 128  # frames of one connection that are handled before all others have their turn
 _RESERVED = 0x70  # the three bits of a frame's first byte that only extensions use, and there are none
 
 
@@ -71,6 +72,7 @@ class WebSocketWire:
         self._control_second = 0.0
         self._controls = 0
         self._closing: Timer | None = None  # when patience with a closing peer ends
+        self._held = False  # whether the receiver has had enough for now
         self._pong: bytes | None = None  # the latest pong that had to wait; older ones are pointless
 
     # -- what transformers and connections call
@@ -109,10 +111,12 @@ class WebSocketWire:
 
     def pause(self) -> None:
         """Stop reading."""
+        self._held = True
         self._channel.pause()
 
     def resume(self) -> None:
         """Go on reading."""
+        self._held = False
         self._channel.resume()
 
     def overflow(self, code: int, reason: str) -> None:
@@ -202,10 +206,16 @@ class WebSocketWire:
         buffer = self._buffer
         start = 0
         size = len(buffer)
+        turn = _TURN
         while start < size and self._state is not State.CLOSED:
             if self._channel.paused and self._state is State.OPEN:
                 break
             if not self._left:
+                if not turn and self._state is State.OPEN:
+                    self._channel.pause()
+                    self._host.spawn(self._next_turn)
+                    break
+                turn -= 1
                 if buffer[start] & _RESERVED:  # wrong whatever follows, and perhaps nothing does
                     self._fail(1002, "reserved bits are set")
                     return
@@ -226,6 +236,11 @@ class WebSocketWire:
             if not self._feed(piece):
                 return
         del buffer[:start]
+
+    async def _next_turn(self) -> None:
+        """Others have had theirs: go on with what is left, unless the receiver has had enough meanwhile."""
+        if not self._held:
+            self._channel.resume()
 
     def _over_limit(self, header: tuple[int, bool, int, int], now: float) -> tuple[int, str] | None:
         """Check a frame's header against the limits; gives the code and the reason to close with."""
