@@ -142,6 +142,7 @@ class Server(Registering):
             namespace: its name, such as ``"/admin"``; or, for namespaces that come and go, a compiled pattern that the
                 whole name has to match, or a plain function that is given the name and says whether it will do.
         """
+        self._namespaces.of(namespace)  # it is there from now on, whether anything is registered in it or not
         return Namespace(lambda: self._namespaces.of(namespace))
 
     # -- what the application can see and do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -132,7 +133,8 @@ def test_packets_are_decoded_as_by_the_library(frame: Frame) -> None:
 
 @settings(max_examples=300)
 @given(st.lists(st.one_of(
-    st.text(max_size=40), st.binary(max_size=16), st.from_regex(r"[0-9]{1,2}-?(/[a-z]*,)?[0-9]{0,3}[\[{].*", fullmatch=True),
+    st.text(max_size=40), st.binary(max_size=16),
+    st.from_regex(r"[0-9]{1,2}-?(/[a-z]*,)?[0-9]{0,3}[\[{].*", fullmatch=True),
     st.sampled_from(['51-["a",{"_placeholder":true,"num":0}]', '61-1[{"_placeholder":true,"num":0}]', b"x"]),
 ), max_size=4))  # fmt: skip
 def test_nothing_but_a_protocol_error_comes_of_garbage(messages: list[str | bytes]) -> None:
@@ -311,10 +313,8 @@ def test_a_megabyte_of_anything_takes_no_time(filler: str) -> None:
     """F12: headers, ids and namespaces are read in linear time."""
     for head in ("2", "51-", "2/", '2["', "3", ""):
         before = time.perf_counter()
-        try:
+        with contextlib.suppress(ProtocolError):
             text_codec().decode(head + filler * 1_000_000)
-        except ProtocolError:
-            pass
         assert time.perf_counter() - before < 0.5
 
 
