@@ -225,7 +225,13 @@ async def arena(
 
     ``transport`` takes the transformer's options.
     """
-    settings: dict[str, Any] = {"transformer": "engine.io", "port": 0, "parser": Plain, "blocking_warning": 0}
+    settings: dict[str, Any] = {
+        "transformer": "engine.io",
+        "port": 0,
+        "parser": Plain,
+        "blocking_warning": 0,
+        "origins": "http://example.com",
+    }
     server = Server(handler, config={}, **{**settings, **options})
     logger = logging.getLogger("ahtransport")
     async with memory_host(server) as host:
