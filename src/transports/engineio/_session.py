@@ -7,7 +7,7 @@ state       what carries it                             next
 =========== =========================================== ==========================================================
 POLLING     polls and POSTs                             PROBING: a WebSocket asks; CLOSING, CLOSED
 PROBING     still polls and POSTs; a WebSocket is here  WEBSOCKET: it sends "5"; POLLING: it fails; CLOSING, CLOSED
-WEBSOCKET   a WebSocket                                 CLOSING, CLOSED
+WEBSOCKET   a WebSocket                                 CLOSED
 CLOSING     what waits, and then a close packet; or     CLOSED: it was fetched, or nobody came for it
             without that by the WebSocket that asked
 CLOSED      nothing                                     none
@@ -266,7 +266,7 @@ class Session:
             except ProtocolError as error:
                 raise self._transformer.refusal(3) from error
             for packet in packets:
-                if not self._taking.is_set():
+                while not self._taking.is_set():
                     await self._taking.wait()
                 if self.state is State.CLOSED:
                     raise self._transformer.refusal(1)  # whatever ended it: "ok" would be untrue

@@ -83,8 +83,6 @@ class EngineIOTransformer:
                 f"unknown option {next(iter(known))!r}; there are ping_interval, ping_timeout, upgrade_timeout, "
                 "transports and allow_upgrades"
             )
-        if not self.ping_interval > 0 or not self.ping_timeout > 0 or not self.upgrade_timeout > 0:
-            raise ValueError("ping_interval, ping_timeout and upgrade_timeout must be longer than nothing")
         if (
             not isinstance(self.transports, list | tuple)
             or not self.transports
