@@ -244,8 +244,12 @@ async def test_a_name_at_the_limit(autojump_clock: object) -> None:
     """D9: 255 characters are asked about, 256 are not."""
     asked: list[int] = []
 
+    def ask(name: str) -> bool:
+        asked.append(len(name))
+        return False
+
     def prepare(server: Server) -> None:
-        server.of(lambda name: asked.append(len(name)) or False)
+        server.of(ask)
 
     async with hall(prepare) as place:
         wire = await place.socket()
@@ -569,7 +573,12 @@ async def test_messagepack(autojump_clock: object) -> None:
         assert msgspec.msgpack.decode(answer)["type"] == 0
         return wire
 
-    server_options = {"transformer": "socket.io", "port": 0, "blocking_warning": 0, "transport": {"parser": "msgpack"}}
+    server_options: dict[str, Any] = {
+        "transformer": "socket.io",
+        "port": 0,
+        "blocking_warning": 0,
+        "transport": {"parser": "msgpack"},
+    }
     server = Server(config={}, **server_options)
     populate(server)
     heard: list[Any] = []

@@ -1,0 +1,207 @@
+"""Namespaces from the application's side: each has functions, connections and rooms of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from ahtransport import Connection, Server
+from socket_io.support import OPEN, hall, normal
+
+if TYPE_CHECKING:
+    from ahtransport import Request
+    from ahtransport._namespaces import Namespaces
+
+DYNAMIC = re.compile(r"/room-\d+")
+
+
+async def test_each_has_its_own(autojump_clock: object) -> None:
+    """D1: connections, rooms and broadcasts of one reach nobody in another."""
+    seen: list[tuple[str, str]] = []
+
+    def prepare(server: Server) -> None:
+        server.of("chat").on_open(lambda connection: seen.append(("/chat", connection.id)))
+        server.on_open(lambda connection: seen.append(("/", connection.id)))
+
+    async with hall(prepare) as place:
+        server = place.server
+        wire = await place.connected()
+        await wire.send("0/chat,")
+        assert normal(await wire.receive()) == '0/chat,{"sid":"-"}'
+        chat = server.of("/chat")
+        assert (chat.name, [name for name, _ in seen]) == ("/chat", ["/", "/chat"])
+        assert list(chat.connections) == [seen[1][1]]
+        assert list(server.connections) == [seen[0][1]]
+        (member,) = chat.connections.values()
+        assert (member.namespace, member.transport) == ("/chat", "websocket")
+        chat.rooms.join(member, "kitchen")
+        assert "kitchen" not in server.rooms
+        chat.broadcast("for the kitchen", room="kitchen")
+        server.broadcast("for the root")
+        chat.broadcast("for nobody", exclude=[member])
+        assert [await wire.receive() for _ in range(2)] == [
+            '2/chat,["message","for the kitchen"]',
+            '2["message","for the root"]',
+        ]
+        await wire.close()
+
+
+async def test_messages_of_a_namespace(autojump_clock: object) -> None:
+    """D1: a handler of its own, or ``on_message``; not both. Transforms see its messages only."""
+
+    async def shout(connection: Connection) -> None:
+        async for message in connection:
+            await connection.send(message.upper())
+
+    def prepare(server: Server) -> None:
+        server.of("/loud").handler(shout)
+        with pytest.raises(TypeError, match="not to both"):
+            server.of("/loud").on_message(lambda connection, message: None)
+        quiet = server.of("/quiet")
+        quiet.on_message(lambda connection, message: connection.send_nowait(message.lower()))
+        with pytest.raises(TypeError, match="not to both"):
+            quiet.handler(shout)
+
+        async def late(connection: Connection, error: BaseException) -> None:
+            raise AssertionError
+
+        with pytest.raises(TypeError, match="plain function"):
+            quiet.on_error(late)
+        with pytest.raises(ValueError, match="sideways"):
+            quiet.transform("sideways", lambda envelope: None)  # type: ignore[arg-type]
+        quiet.transform("outgoing", lambda envelope: envelope.data != "secret")
+
+    async with hall(prepare) as place:
+        wire = await place.socket("0/loud,", "0/quiet,")
+        await wire.receive()
+        await wire.receive()
+        await wire.send('2/loud,["message","a"]', '2/quiet,["message","SECRET"]', '2/quiet,["message","B"]')
+        got = {await wire.receive(), await wire.receive()}
+        assert got == {'2/loud,["message","A"]', '2/quiet,["message","b"]'}
+        await wire.close()
+
+
+async def test_a_passing_namespace_may_stay(autojump_clock: object) -> None:
+    """D9: once the application names it, it does not go with its last client, and keeps what the pattern gave it."""
+
+    def prepare(server: Server) -> None:
+        assert server.of(DYNAMIC)._application is server.of(re.compile(r"/room-\d+"))._application
+        server.of(DYNAMIC).on("hi")(lambda connection: connection.namespace)
+
+    async with hall(prepare) as place:
+        wire = await place.connected("/room-1")
+        assert place.server.of("/room-1").name == "/room-1"
+        await wire.send('2/room-1,1["hi"]')
+        assert await wire.receive() == '3/room-1,1["/room-1"]'
+        await wire.close()
+        await place.until(lambda: place.closed)
+        namespaces = place.server._namespaces
+        assert not namespaces._passing
+        assert "/room-1" in {application.name for application in namespaces}
+
+
+async def test_a_function_that_fails_lets_nobody_in(autojump_clock: object) -> None:
+    """D9: it is asked about any name, so its failure is logged each time, and means no."""
+
+    def broken(name: str) -> bool:
+        raise LookupError(name)
+
+    async with hall(lambda server: server.of(broken)) as place:
+        wire = await place.socket("0/anything,")
+        assert await wire.receive() == '4/anything,{"message":"Invalid namespace"}'
+        assert place.opened == []
+        place.tracebacks = 1
+        await wire.close()
+
+
+def test_namespaces_move_to_other_options() -> None:
+    """Functions and rooms stay, connections do not."""
+    server = Server(config={}, transformer="socket.io", port=0)
+    server.of("/admin").on("x")(lambda connection: None)
+    server.of("/admin").rooms.add("kitchen")
+    server.of(DYNAMIC).on("y")(lambda connection: None)
+    old = server._namespaces
+    assert old.find("/room-1") is not None
+    new: Namespaces = old.moved(old.shared)
+    admin, room = new.find("/admin"), new.model("/room-1")
+    assert admin is not None
+    assert room is not None
+    assert admin.handles("x")
+    assert "kitchen" in admin.rooms
+    assert room.handles("y")
+    assert not new._passing
+    assert not old.shared.running
+    with pytest.raises(RuntimeError, match="not running"):
+        old.shared.spawn(trio.sleep, 1)
+
+
+@pytest.mark.parametrize("transport", OPEN)
+async def test_one_busy_namespace_pauses_the_client(transport: str, autojump_clock: object) -> None:
+    """The client's messages wait, none is lost, and all go on once the last busy namespace takes them again."""
+    gates = {"/": trio.Event(), "/other": trio.Event()}
+
+    async def slow(connection: Connection) -> None:
+        await gates[connection.namespace].wait()
+        async for message in connection:
+            await connection.send(message)
+
+    def prepare(server: Server) -> None:
+        server.of("/other").handler(slow)
+
+    async with hall(prepare, handler=slow, inbox=4) as place, trio.open_nursery() as nursery:
+        wire = await OPEN[transport](place.dial)
+        await wire.send("0")
+        await wire.receive()
+        await wire.send("0/other,")
+        await wire.receive()
+
+        async def send() -> None:
+            packets = [f'2{"/other," if number % 2 else ""}["message",{number}]' for number in range(40)]
+            await wire.send(*packets)
+
+        nursery.start_soon(send)
+        await trio.sleep(1)
+        assert len(place.heard) < 12
+        gates["/"].set()
+        gates["/other"].set()
+        got = {await wire.receive() for _ in range(40)}
+        assert len(got) == 40
+        await wire.close()
+
+
+async def test_a_client_that_does_not_read(autojump_clock: object) -> None:
+    """What waits for one namespace counts for all: the session ends, with all of them."""
+    async with hall(max_backlog_messages=10) as place:
+        wire = await OPEN["polling"](place.dial)
+        for packet in ("0", "0/other,"):
+            await wire.send(packet)
+            await wire.receive()
+        place.opened[0].send_nowait("x" * 100)
+        for _ in range(20):
+            place.server.broadcast("x" * 100)
+        await place.until(lambda: len(place.closed) == 2)
+        assert {code for _, code, _ in place.closed} <= {1013, 1006}
+
+
+async def test_credentials_come_with_the_connect(autojump_clock: object) -> None:
+    """D1: each namespace has its own; the application sees them on the request and on the connection."""
+    seen: list[Any] = []
+
+    def prepare(server: Server) -> None:
+        server.of("/other")
+
+        @server.authorize
+        def look(request: Request) -> None:
+            seen.append(request.auth)
+
+    async with hall(prepare) as place:
+        wire = await place.socket('0{"token":1}', '0/other,{"token":2}')
+        await wire.receive()
+        await wire.receive()
+        assert seen == [{"token": 1}]
+        assert sorted(connection.auth["token"] for connection in place.opened) == [1, 2]
+        await wire.close()
+        seen.clear()
