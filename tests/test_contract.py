@@ -9,6 +9,18 @@ class TestWebSockets(TransformerContract):
     variant = VARIANTS["websockets"]
 
 
+class TestEngineIOPolling(TransformerContract):
+    variant = VARIANTS["engine.io polling"]
+
+
+class TestEngineIOWebSocket(TransformerContract):
+    variant = VARIANTS["engine.io websocket"]
+
+
+class TestEngineIOUpgrade(TransformerContract):
+    variant = VARIANTS["engine.io upgrade"]
+
+
 class TestSocketIOPolling(TransformerContract):
     variant = VARIANTS["socket.io polling"]
 

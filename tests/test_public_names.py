@@ -74,6 +74,7 @@ TESTERS = [
     "TransformerContract",
     "Variant",
     "WebSocketClient",
+    "connect_engineio",
     "connect_socketio",
     "connect_websocket",
     "fetch",

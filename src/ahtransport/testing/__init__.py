@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ahtransport.testing._clients import Dial, MessageClient, PrimusClient, connect_websocket
-from ahtransport.testing._engineio import EngineIOClient
+from ahtransport.testing._engineio import EngineIOClient, connect_engineio
 from ahtransport.testing._hosts import MemoryHost, leftovers, memory_host, running
 from ahtransport.testing._http import HttpResponse, Refused, fetch
 from ahtransport.testing._socketio import SocketIOClient, connect_socketio
@@ -53,6 +53,7 @@ __all__ = [
     "TransformerContract",
     "Variant",
     "WebSocketClient",
+    "connect_engineio",
     "connect_socketio",
     "connect_websocket",
     "fetch",

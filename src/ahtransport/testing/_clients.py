@@ -79,16 +79,41 @@ class MessageClient(Protocol):
         ...
 
 
+class Carrier(Protocol):
+    """What carries a client's messages: a WebSocket, or a session of several requests."""
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        """Close code and reason once it is over."""
+        ...
+
+    async def send(self, data: str | bytes) -> None:
+        """Send one message."""
+        ...
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message."""
+        ...
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        ...
+
+    async def abort(self) -> None:
+        """Vanish."""
+        ...
+
+
 class PrimusClient:
-    """Primus' messages over one WebSocket.
+    """Primus' messages over one WebSocket, or whatever else carries them.
 
     Attributes:
-        socket: the WebSocket below.
+        socket: what is below.
         control: see :class:`MessageClient`.
         answer_pings: whether ``primus::ping::`` is answered.
     """
 
-    def __init__(self, socket: WebSocketClient, parser: Parser | None = None) -> None:
+    def __init__(self, socket: Carrier, parser: Parser | None = None) -> None:
         self.socket = socket
         self.control: list[str] = []
         self.answer_pings = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import re
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
@@ -13,15 +15,18 @@ import msgspec
 import trio
 
 from ahtransport._errors import ConnectionClosed, ProtocolError
+from ahtransport.testing._clients import PrimusClient
 from ahtransport.testing._http import Reader, Refused, read_response, request_bytes
 from ahtransport.testing._websocket import WebSocketClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
+    from ahtransport.abc import Parser
+    from ahtransport.testing._clients import Dial
     from ahtransport.testing._http import HttpResponse
 
-__all__ = ["EngineIOClient", "Mode"]
+__all__ = ["EngineIOClient", "Mode", "connect_engineio"]
 
 Mode: TypeAlias = Literal["polling", "websocket", "upgrade"]
 
@@ -287,3 +292,28 @@ class EngineIOClient:
         with trio.CancelScope(shield=True):  # all of them, also when this is cancelled
             for stream in self._streams:
                 await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def _connect(
+    mode: Mode,
+    dial: Dial,
+    path: str = "/primus",
+    *,
+    query: Mapping[str, str] | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    parser: Parser | None = None,
+) -> AsyncIterator[PrimusClient]:
+    query = {"_primuscb": "test", **(query or {})}
+    engine = await EngineIOClient.connect(dial, path, mode=mode, query=query, headers=headers)
+    try:
+        if mode == "upgrade":
+            await engine.upgrade()
+        yield PrimusClient(engine, parser)
+    finally:
+        await engine.cut()
+
+
+def connect_engineio(mode: Mode) -> functools.partial[Any]:
+    """Give what connects as a Primus client with the transformer ``engine.io`` in this way, as ``Variant.connect``."""
+    return functools.partial(_connect, mode)

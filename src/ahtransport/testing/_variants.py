@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ahtransport.testing._clients import connect_websocket
+from ahtransport.testing._engineio import connect_engineio
 from ahtransport.testing._socketio import connect_socketio
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Variant:
         options: further options of the server.
         codes: whether close codes and reasons reach the other side.
         primus: whether Primus' own heartbeats and ids are spoken.
+        heartbeat: whether the transformer has a heartbeat beneath that of Primus.
         parsers: whether messages are written by the server's parser (the option ``parser``).
         overhead: how many bytes come on the wire with the encoded message.
         forgiving: whether a message that can't be decoded leaves its connection open.
@@ -48,6 +50,7 @@ class Variant:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     codes: bool = True
     primus: bool = True
+    heartbeat: bool = False
     parsers: bool = True
     overhead: int = 0
     forgiving: bool = True
@@ -58,6 +61,18 @@ class Variant:
     def transformer_name(self) -> str:
         """The transformer's name."""
         return self.transformer if isinstance(self.transformer, str) else str(self.transformer.name)  # type: ignore[attr-defined]
+
+
+def _engineio(mode: Mode) -> Variant:
+    return Variant(
+        f"engine.io {mode}",
+        "engine.io",
+        connect_engineio(mode),
+        transport="polling" if mode == "polling" else "websocket",
+        codes=False,
+        heartbeat=True,
+        overhead=len("4"),
+    )
 
 
 def _socketio(mode: Mode) -> Variant:
@@ -82,6 +97,9 @@ VARIANTS: Final[Mapping[str, Variant]] = MappingProxyType(
         variant.name: variant
         for variant in (
             Variant("websockets", "websockets", connect_websocket),
+            _engineio("polling"),
+            _engineio("websocket"),
+            _engineio("upgrade"),
             _socketio("polling"),
             _socketio("websocket"),
             _socketio("upgrade"),
