@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 import trio
@@ -118,7 +119,10 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             trio.ClosedResourceError: this end is closed.
             trio.BrokenResourceError: the connection was cut.
             trio.BusyResourceError: another task is receiving.
+            TypeError, ValueError: ``max_bytes`` is no positive number.
         """
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError("max_bytes must be at least 1")
         with self._reading:
             await trio.lowlevel.checkpoint()
             pipe = self._in
