@@ -13,6 +13,9 @@ from ahtransport.testing import VARIANTS, Variant
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Before anybody imports it: its assertions are to show what they compared.
+pytest.register_assert_rewrite("ahtransport.testing._contract")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

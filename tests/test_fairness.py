@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -19,10 +20,12 @@ async def test_a_read_full_of_small_frames_is_handled_in_turns(autojump_clock: t
     server = Server()
     received: list[int] = []
     turns = [0]
+    first = trio.Event()
 
     @server.on_message
     def note(connection: Connection, message: Any) -> None:
         received.append(message)
+        first.set()
 
     async def others(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -33,11 +36,10 @@ async def test_a_read_full_of_small_frames_is_handled_in_turns(autojump_clock: t
     async with memory_host(server) as host:
         client = await WebSocketClient.connect(await host.dial(), "/primus")
         await client.send("0")
-        while not received:
-            await trio.sleep(0.01)
+        await first.wait()
         async with trio.open_nursery() as nursery:
             await nursery.start(others)
             await client.stream.send_all(b"".join(frame_bytes(1, b"%d" % n) for n in range(1, FRAMES)))
         assert received == list(range(FRAMES))
     # No two turns of the others are further apart than a turn of the flood; 128 is what _net/websocket.py says.
-    assert max(after - before for before, after in zip(turns, turns[1:], strict=False)) <= 128
+    assert max(after - before for before, after in pairwise(turns)) <= 128

@@ -21,6 +21,8 @@ A transformer of your own passes the whole contract, on memory and on real socke
 
 from __future__ import annotations
 
+import sys
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ahtransport.testing._clients import Dial, MessageClient, PrimusClient, connect_websocket
@@ -65,12 +67,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Made on demand: it needs pytest, which wants to know of asserting modules before they are imported.
-    if name == "TransformerContract":
-        import pytest
+# pytest wants to know of modules with assertions before they are imported.
+if "pytest" in sys.modules:
+    sys.modules["pytest"].register_assert_rewrite("ahtransport.testing._contract")
 
-        pytest.register_assert_rewrite("ahtransport.testing._contract")
+
+def __getattr__(name: str) -> Any:
+    if name == "TransformerContract":  # made on demand: only this one needs pytest
         from ahtransport.testing._contract import TransformerContract
 
         return TransformerContract
