@@ -22,7 +22,6 @@ A transformer of your own passes the whole contract, on memory and on real socke
 from __future__ import annotations
 
 import sys
-import sys
 from typing import TYPE_CHECKING, Any
 
 from ahtransport.testing._clients import Dial, MessageClient, PrimusClient, connect_websocket
