@@ -158,6 +158,11 @@ class Server(Registering):
         return [mount.transformer for mount in self._mounts]
 
     @property
+    def pathnames(self) -> Mapping[str, str]:
+        """Where each transformer is mounted, by its name; of one that is mounted twice, the last place."""
+        return {mount.transformer.name: mount.pathname for mount in self._mounts}
+
+    @property
     def addresses(self) -> list[tuple[str, int]]:
         """What is listened on, as (host, port) pairs; empty while the server does not run."""
         return self._host.addresses if self._host is not None else []

@@ -57,7 +57,7 @@ def add_chat(server: ActionServer) -> None:
         """Tell the chat page where to connect to, and which rooms there are."""
         options = server.config.servers.websocket.server
         return {
-            "pathname": options.pathname,
+            "pathname": next(iter(server.pathnames.values()), options.pathname),
             "rooms": server.rooms.list()[:MAX_SHOWN],
             "serverName": server.config.general.server_name,
         }

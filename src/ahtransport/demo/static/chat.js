@@ -56,14 +56,15 @@ async function connect () {
 function dial ({ pathname, transformer }) {
   const url = new URL(pathname, location.href)
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
-  const engine = transformer === 'engine.io'
+  const engine = transformer === 'engine.io' || transformer === 'socket.io'
+  const events = transformer === 'socket.io' // on top of Engine.IO; a message is the event "message"
   if (engine) {
     url.pathname += '/'
     url.search = `?EIO=4&transport=websocket&_primuscb=${Date.now()}` // the last one asks for Primus' own messages, too
   }
   const socket = new WebSocket(url)
   state.socket = socket
-  state.send = (text) => socket.send(engine ? `4${text}` : text)
+  state.send = (text) => socket.send(events ? `42["message",${text}]` : engine ? `4${text}` : text)
   const opened = () => begin().catch((error) => note(error.message, true))
   let told = false // the server has said that it does not want us back
   const heard = (text) => {
@@ -82,10 +83,15 @@ function dial ({ pathname, transformer }) {
   socket.onmessage = ({ data }) => {
     state.lastSeen = Date.now()
     if (!engine) return heard(data)
-    // Of Engine.IO's packets a page without polling meets these: the handshake, a ping, and messages.
-    if (data[0] === '4') heard(data.slice(1))
-    else if (data[0] === '2') socket.send('3')
-    else if (data[0] === '0') opened()
+    // Of Engine.IO's packets a page without polling meets these: the handshake, a ping, and messages; of Socket.IO's,
+    // being let in, being told to stay away, and events.
+    if (data[0] === '2') socket.send('3')
+    else if (data[0] === '0') events ? socket.send('40') : opened()
+    else if (data[0] !== '4') return
+    else if (!events) heard(data.slice(1))
+    else if (data.startsWith('40')) opened()
+    else if (data.startsWith('41')) told = true
+    else if (data.startsWith('42["message",')) heard(data.slice(13, -1))
   }
   socket.onopen = () => {
     state.lastSeen = Date.now()
