@@ -24,6 +24,7 @@ class Half:
     """Declares the state that :class:`ahtransport.Connection` sets up, and what it does for its halves."""
 
     id: str
+    last_seen: float
     _application: Application
     _link: Link
     _transformer: Transformer

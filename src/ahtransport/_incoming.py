@@ -214,6 +214,7 @@ class Incoming(Outgoing):
     def _relieve(self) -> None:
         if self._paused and len(self._inbox) + len(self._jobs) <= self._application.options.inbox // 2:
             self._paused = False
+            self.last_seen = trio.current_time()  # it could not prove its life while nobody listened
             self._link.resume()
 
     # -- what Primus says beside messages
