@@ -128,8 +128,7 @@ class Server(Registering):
         if self._running:
             raise RuntimeError("a running server can't be configured")
         self.config = self.config.replace(**options)
-        old = self._namespaces
-        self._namespaces = self._build(old)
+        self._namespaces = self._build(self._namespaces)
 
     @property
     def _application(self) -> Application:
