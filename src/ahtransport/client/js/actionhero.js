@@ -1,0 +1,358 @@
+// ActionheroWebsocketClient: actions, rooms, chat and files over a Primus connection, as ActionHero's users know it.
+//
+// A callback that takes one parameter gets the response, whose `error` says what went wrong, as in ActionHero. One that
+// takes two gets (error, response), as in the examples of ActionHero's documentation. Where none is given there is a
+// promise, which rejects on an error. A response that never comes is an error too: see callError() for what its `code` may be.
+
+class ActionheroWebsocketClient extends EventEmitter {
+  /**
+   * @param options Primus' options, and `url`, `apiPath`, `cookieKey` ('' sends no cookie's value with the handshake),
+   *   `responseTimeout` (ms that a call may wait for its answer; 0, the default: as long as the connection lives).
+   * @param client a Primus client to use instead of an own one; `connect()` (re)opens it.
+   */
+  constructor(options, client) {
+    super();
+    this.callbacks = Object.create(null); // by messageId
+    this.messageId = 0;
+    this.id = null;
+    this.fingerprint = null;
+    this.details = null; // what the server last said of this connection
+    this.welcomeMessage = null;
+    this.rooms = []; // where it is, or will be again after a reconnect
+    this.state = 'disconnected'; // | 'connecting' | 'connected' | 'reconnecting' | 'timeout'
+    this.options = Object.assign(this.defaults(), options);
+    this.client = client || null;
+    this.externalClient = Boolean(client);
+    this._ended = true; // nothing will come without another connect()
+    this._session = 0; // counts connections, so that what was meant for one does not touch the next
+    this._wasConnected = false; // since connect()
+    this._connectDone = null;
+    this._cause = null; // why the connection failed, as far as is known
+    this._leaving = new Set(); // rooms whose roomLeave is not answered yet
+    this._unlisten = null;
+  }
+
+  defaults() {
+    let url = CONFIG.url;
+    if (url === 'window.location.origin') url = typeof location === 'undefined' ? '' : location.origin;
+    return { url, apiPath: CONFIG.apiPath, cookieKey: CONFIG.cookieKey, responseTimeout: 0 };
+  }
+
+  /** The Primus client; null before the first connect(). */
+  get primus() {
+    return this.client;
+  }
+
+  /** What carries the messages now: "websocket" or "polling"; undefined when nothing does. */
+  get transport() {
+    return this.client && this.state !== 'disconnected' ? this.client.transport : undefined;
+  }
+
+  // Connecting
+
+  /**
+   * Connect. The callback, called once, gets (error, details): when the connection is there and its rooms are joined,
+   * or when it will not come: refused, given up, ended.
+   */
+  connect(callback) {
+    return promised(typeof callback === 'function' ? callback : undefined, (done) => this._connect(done));
+  }
+
+  _connect(done) {
+    this._end(callError('DISCONNECTED', 'connect() was called again'));
+    if (!this.externalClient) {
+      if (this.client) this.client.destroy();
+      this.client = new Primus(this.urlWithSession(), Object.assign({}, this.options, { manual: true }));
+    }
+    this._listen(this.client);
+    this._connectDone = done;
+    this._wasConnected = this._ended = false;
+    this._cause = null;
+    this.state = 'connecting';
+    this.client.open();
+  }
+
+  /** Leave for good. Calls that wait for an answer fail; the rooms are joined again by another connect(). */
+  disconnect() {
+    this._end(callError('DISCONNECTED', 'disconnect() was called'));
+  }
+
+  _end(error) {
+    this._ended = true;
+    const before = this.state;
+    this.state = 'disconnected';
+    if (this.client) this.client.end();
+    this._stop(error);
+    if (before !== 'disconnected') this.emit('disconnected');
+  }
+
+  /** Nothing comes any more over the connection that was: fail what waits for it. */
+  _stop(error) {
+    this._session += 1;
+    for (const id of Object.keys(this.callbacks)) {
+      const { fail } = this.callbacks[id];
+      if (fail) callSafely(() => fail(error));
+      else delete this.callbacks[id];
+    }
+    if (this._ended) this._connected(error);
+  }
+
+  /** Settle connect(), if that has not been done. */
+  _connected(error, details) {
+    const done = this._connectDone;
+    this._connectDone = null;
+    if (done) callSafely(() => done(error, details));
+  }
+
+  _listen(primus) {
+    if (this._unlisten) this._unlisten();
+    const heard = {
+      open: () => this._configure(),
+      data: (message) => this.handleMessage(message),
+      error: (error) => {
+        this._cause = error;
+        this.emit('error', error);
+      },
+      timeout: () => {
+        this.state = 'timeout';
+        this.emit('timeout');
+      },
+      'reconnect scheduled': (attempt) => {
+        this.state = 'reconnecting';
+        this.emit('reconnecting', attempt);
+      },
+      close: () => this._lost(),
+      end: () => this._gone(),
+      refused: (refusal) => {
+        const { status, reason, data } = refusal || {};
+        const text = `the server refused the connection: ${reason || status}`;
+        this._cause = callError('REFUSED', text, { refused: true, status, reason, data });
+        this.emit('refused', refusal);
+      },
+      dropped: (message) => {
+        const waiting = message && this.callbacks[message.messageId];
+        if (waiting && waiting.fail) waiting.fail(callError('DROPPED', 'the queue is full: the message was dropped'));
+        this.emit('dropped', message);
+      },
+      stale: (own, servers) => this.emit('stale', own, servers),
+      transport: (name) => this.emit('transport', name),
+    };
+    for (const event of Object.keys(heard)) primus.on(event, heard[event]);
+    this._unlisten = () => {
+      for (const event of Object.keys(heard)) primus.removeListener(event, heard[event]);
+    };
+  }
+
+  /** The connection broke. Primus may try again: it says so by 'reconnect scheduled', or by 'end'. */
+  _lost() {
+    const before = this.state;
+    this.state = before === 'connected' ? 'disconnected' : before;
+    this._stop(callError('DISCONNECTED', 'the connection was lost', { cause: this._cause }));
+    if (before === 'connected') this.emit('disconnected');
+  }
+
+  /** Primus has given up, or was told to. */
+  _gone() {
+    if (this._ended) return;
+    this._ended = true;
+    const before = this.state;
+    this.state = 'disconnected';
+    const cause = this._cause;
+    const refused = cause && cause.code === 'REFUSED';
+    const text = cause ? `the connection failed: ${cause.message}` : 'the connection has ended';
+    this._stop(refused ? cause : callError('DISCONNECTED', text, { cause }));
+    if (before !== 'disconnected') this.emit('disconnected');
+  }
+
+  /** A connection is there, always a stranger to the server: join the rooms in their order, then ask who we are. */
+  _configure() {
+    const session = this._session += 1;
+    const current = (run) => (...args) => session === this._session && run(...args);
+    this._ended = false;
+    this._cause = null;
+    // A server without actions never answers. That shall not leave who waits for connect() in the dark.
+    const patience = setTimeout(current(() => {
+      const error = callError('TIMEOUT', 'connected, but the server does not answer: does it speak ActionHero\'s protocol?');
+      this.emit('error', error);
+      this._connected(error);
+    }), this.options.timeout || CONFIG.client.timeout);
+
+    const refused = new Map();
+    let waiting = this.rooms.length;
+    const finish = () => this._send({ event: 'detailsView' }, (failed, response) => {
+      clearTimeout(patience);
+      if (session !== this._session) return;
+      if (failed) {
+        this.emit('error', failed);
+        this._connected(failed);
+        return;
+      }
+      const { data } = response;
+      for (const room of data.rooms) {
+        if (!this.rooms.includes(room) && !this._leaving.has(room)) this.rooms.push(room);
+      }
+      this.rooms = this.rooms.filter((room) => !refused.has(room) || data.rooms.includes(room));
+      this._know(data);
+      this._established(response);
+      refused.forEach((error, room) => this.rooms.includes(room) || this.emit('error', error));
+    });
+    this.rooms.slice().forEach((room) => this._send({ event: 'roomAdd', room }, (error) => {
+      if (error) refused.set(room, Object.assign(error, { room }));
+      waiting -= 1;
+      if (waiting === 0 && session === this._session) finish();
+    }));
+    if (waiting === 0) finish();
+  }
+
+  _established(details) {
+    const again = this._wasConnected;
+    this._wasConnected = true;
+    this.state = 'connected';
+    this.emit(again ? 'reconnect' : 'connected');
+    this._connected(null, details);
+  }
+
+  _know(details) {
+    this.details = details;
+    this.id = details.id;
+    this.fingerprint = details.fingerprint;
+  }
+
+  /** The server's origin, with the session's cookie where the page may read it (the handshake may not carry it). */
+  urlWithSession() {
+    const { url, cookieKey } = this.options;
+    const value = cookieKey ? this.getCookie(cookieKey) : undefined;
+    return value ? `${url}?${encodeURIComponent(cookieKey)}=${encodeURIComponent(value)}` : url;
+  }
+
+  getCookie(name) {
+    if (typeof document === 'undefined' || !document.cookie) return undefined;
+    const pair = document.cookie.split(/; */).find((one) => one.startsWith(`${name}=`));
+    return pair && pair.slice(name.length + 1);
+  }
+
+  // Messages
+
+  /** Send a message that the server answers: `{event: verb, …}`. It gets a messageId unless it has one. */
+  send(message, callback) {
+    return promised(eitherCallback(callback), (done) => this._send(message, done));
+  }
+
+  _send(message, done) {
+    this.messageId += 1;
+    const given = (message.params && message.params.messageId) || message.messageId;
+    const messageId = given || this.messageId;
+    if (this._ended) {
+      const error = callError('DISCONNECTED', 'not connected: call connect() first');
+      Promise.resolve().then(() => done(error, responseOf(error, messageId)));
+      return;
+    }
+    const earlier = this.callbacks[messageId];
+    if (earlier && earlier.fail) earlier.fail(callError('REPLACED', 'another call took this messageId'));
+    let timer;
+    const settle = (error, response) => {
+      if (this.callbacks[messageId] === answered) delete this.callbacks[messageId];
+      clearTimeout(timer);
+      done(error, response);
+    };
+    const answered = (response) => settle(errorIn(response), response);
+    answered.fail = (error) => settle(error, responseOf(error, messageId));
+    this.callbacks[messageId] = answered;
+    const patience = this.options.responseTimeout;
+    if (patience > 0) {
+      timer = setTimeout(() => answered.fail(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
+    }
+    // While it reconnects Primus keeps the message until the connection is there again.
+    this.client.write(Object.assign({}, message, { messageId }));
+  }
+
+  /** What Primus received; every message is told by the event 'message', also responses. */
+  handleMessage(message) {
+    this.emit('message', message);
+    if (typeof message !== 'object' || message === null) return;
+    const { context, messageId } = message;
+    if (context === 'response') {
+      const answered = this.callbacks[messageId];
+      delete this.callbacks[messageId];
+      if (typeof answered === 'function') answered(message);
+    } else if (context === 'user') {
+      this.emit('say', message);
+    } else if (context === 'alert') {
+      this.emit('alert', message);
+    } else if (context === 'api') {
+      if (message.welcome) this.welcomeMessage = message.welcome;
+      this.emit(message.welcome ? 'welcome' : 'api', message);
+    }
+  }
+
+  // Actions
+
+  /** Run an action: over the connection, or over HTTP when there is none. `params.httpMethod` is "POST" unless given. */
+  action(name, params, callback) {
+    if (typeof params === 'function') return this.action(name, null, params);
+    const all = Object.assign({}, params, { action: name });
+    return promised(eitherCallback(callback), (done) => {
+      if (this.state === 'connected') this._send({ event: 'action', params: all }, done);
+      else this._actionWeb(all, done);
+    });
+  }
+
+  /** Run an action over HTTP, whether connected or not. `params.action` is its name. */
+  actionWeb(params, callback) {
+    return promised(eitherCallback(callback), (done) => this._actionWeb(params, done));
+  }
+
+  /** Run an action over the connection. `params.action` is its name. */
+  actionWebSocket(params, callback) {
+    return this.send({ event: 'action', params }, callback);
+  }
+
+  _actionWeb(params, done) {
+    const failed = (error) => done(error, responseOf(error));
+    requestAction(this.options, params).then(([response, status]) => done(errorIn(response, { status }), response), failed);
+  }
+
+  // Verbs
+
+  say(room, message, callback) {
+    return this.send({ event: 'say', room, message }, callback);
+  }
+
+  file(file, callback) {
+    return this.send({ event: 'file', file }, callback);
+  }
+
+  detailsView(callback) {
+    return promised(eitherCallback(callback), (done) => this._send({ event: 'detailsView' }, (error, response) => {
+      if (!error) this._know(response.data);
+      done(error, response);
+    }));
+  }
+
+  roomView(room, callback) {
+    return this.send({ event: 'roomView', room }, callback);
+  }
+
+  /** Join a room, now and after every reconnect. */
+  roomAdd(room, callback) {
+    return promised(eitherCallback(callback), (done) => this._send({ event: 'roomAdd', room }, (error, response) => {
+      const inside = !error || /already in this room/.test(error.message);
+      if (inside && !this.rooms.includes(room)) this.rooms.push(room);
+      done(error, response);
+    }));
+  }
+
+  /** Leave a room, and forget it. */
+  roomLeave(room, callback) {
+    this.rooms = this.rooms.filter((one) => one !== room);
+    this._leaving.add(room);
+    return promised(eitherCallback(callback), (done) => this._send({ event: 'roomLeave', room }, (error, response) => {
+      this._leaving.delete(room);
+      done(error, response);
+    }));
+  }
+
+  documentation(callback) {
+    return this.send({ event: 'documentation' }, callback);
+  }
+}
