@@ -29,7 +29,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._connectDone = null;
     this._cause = null; // why the connection failed, as far as is known
     this._leaving = new Set(); // rooms whose roomLeave is not answered yet
-    this._unlisten = null;
+    this._unfollow = () => {};
   }
 
   defaults() {
@@ -64,7 +64,7 @@ class ActionheroWebsocketClient extends EventEmitter {
       if (this.client) this.client.destroy();
       this.client = new Primus(this.urlWithSession(), Object.assign({}, this.options, { manual: true }));
     }
-    this._listen(this.client);
+    this._follow(this.client);
     this._connectDone = done;
     this._wasConnected = this._ended = false;
     this._cause = null;
@@ -104,8 +104,8 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (done) callSafely(() => done(error, details));
   }
 
-  _listen(primus) {
-    if (this._unlisten) this._unlisten();
+  _follow(primus) {
+    this._unfollow();
     const heard = {
       open: () => this._configure(),
       data: (message) => this.handleMessage(message),
@@ -138,7 +138,7 @@ class ActionheroWebsocketClient extends EventEmitter {
       transport: (name) => this.emit('transport', name),
     };
     for (const event of Object.keys(heard)) primus.on(event, heard[event]);
-    this._unlisten = () => {
+    this._unfollow = () => {
       for (const event of Object.keys(heard)) primus.removeListener(event, heard[event]);
     };
   }

@@ -1,0 +1,117 @@
+// What every call of ActionheroWebsocketClient has in common: callbacks, promises, errors; and actions over HTTP.
+
+/**
+ * Make an Error of a call. Its `code`:
+ *   RESPONSE      the server answered with an error; `response` is the answer, `status` HTTP's where it came that way
+ *   DISCONNECTED  the connection ended before the answer came, or there is none
+ *   TIMEOUT       no answer within `responseTimeout`
+ *   REFUSED       the server does not admit this client; `refused` is true, `status` and `reason` are what it said
+ *   DROPPED       the message fell out of a full queue (`queueSize`) before it was sent
+ *   REPLACED      another call took the same messageId
+ *   NETWORK       the request over HTTP did not get through, or there is no `fetch`
+ */
+function callError(code, message, properties) {
+  return Object.assign(new Error(message), { code }, properties);
+}
+
+/** The Error that a response tells of; null when it is a good one. */
+function errorIn(response, properties) {
+  const error = response && response.error;
+  if (!error) return null;
+  if (error instanceof Error) return error;
+  // Verbs answer with what JavaScript's error.toString() gives, actions with the message alone.
+  const text = String(error.message || (typeof error === 'string' ? error : JSON.stringify(error)));
+  return callError('RESPONSE', text.replace(/^Error: /, ''), Object.assign({ response }, properties));
+}
+
+/** What stands in for a response that never came, for callbacks that look into one. */
+function responseOf(error, messageId) {
+  return { status: String(error), error, context: 'response', data: {}, messageId };
+}
+
+/** Start what calls back with (error, value); give a promise where there is no callback. */
+function promised(callback, start) {
+  if (callback) {
+    start(callback);
+    return undefined;
+  }
+  const promise = new Promise((resolve, reject) => {
+    start((error, value) => (error ? reject(error) : resolve(value)));
+  });
+  // Who ignores the promise, as pages do that were written for ActionHero, shall not be told of unhandled rejections.
+  // (Who awaits it or chains to it still is.)
+  promise.catch(() => {});
+  return promise;
+}
+
+/** Adapt a callback of either signature to (error, response); undefined when it is none. */
+function eitherCallback(callback) {
+  if (typeof callback !== 'function') return undefined;
+  return callback.length >= 2 ? callback : (error, response) => callback(response);
+}
+
+/** Call it; what it throws is reported as an uncaught error, but does not keep others from being called. */
+function callSafely(run) {
+  try {
+    run();
+  } catch (error) {
+    throwLater(error);
+  }
+}
+
+/**
+ * Ask for an action over HTTP. Gives [response, status]: an answer that is an error is a response as well.
+ *
+ * @param options `url`, `apiPath`, `responseTimeout`, and `fetch` if not the global one.
+ * @param params `action` is its name, `httpMethod` is not sent.
+ */
+async function requestAction(options, params) {
+  const ask = options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined);
+  if (!ask) throw callError('NETWORK', 'not connected, and there is no fetch to ask over HTTP');
+  const { action, httpMethod, ...rest } = params;
+  const method = String(httpMethod || 'POST').toUpperCase();
+  let url = `${options.url}${options.apiPath}?action=${encodeURIComponent(action)}`;
+  const request = { method, headers: { Accept: 'application/json' } };
+  if (method === 'GET' || method === 'HEAD') {
+    for (const name of Object.keys(rest)) {
+      const value = rest[name];
+      if (value === undefined || value === null) continue;
+      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+      url += `&${encodeURIComponent(name)}=${encodeURIComponent(text)}`;
+    }
+  } else {
+    request.headers['Content-Type'] = 'application/json';
+    request.body = JSON.stringify({ action, ...rest });
+  }
+  const patience = options.responseTimeout;
+  let timer;
+  let late = false;
+  if (patience > 0 && typeof AbortController === 'function') {
+    const controller = new AbortController();
+    request.signal = controller.signal;
+    timer = setTimeout(() => {
+      late = true;
+      controller.abort();
+    }, patience);
+  }
+  let text;
+  let answer;
+  try {
+    answer = await ask(url, request);
+    text = await answer.text();
+  } catch (cause) {
+    if (late) throw callError('TIMEOUT', `no answer within ${patience} ms`, { cause });
+    throw callError('NETWORK', `the request over HTTP failed: ${cause.message}`, { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+  const { status, statusText } = answer;
+  try {
+    const response = JSON.parse(text);
+    if (typeof response === 'object' && response !== null) return [response, status];
+  } catch (error) {
+    // Not JSON: a proxy's page, perhaps. Handled below.
+  }
+  const said = `the server answered with ${status}${statusText && ` ${statusText}`}, but not with JSON`;
+  throw callError('RESPONSE', said, { status, statusText, responseText: text });
+}
