@@ -264,7 +264,7 @@ class EngineIO {
       return;
     }
     // Kept for later, so the caller's bytes are copied.
-    if (this._buffer.push(typeof packet === 'string' ? packet : packet.slice()) === 1) {
+    if (this._buffer.push(typeof packet === 'string' ? packet : new Uint8Array(packet)) === 1) {
       Promise.resolve().then(() => this._flush()); // what is sent in one go travels in one POST
     }
   }
