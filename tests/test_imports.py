@@ -19,7 +19,8 @@ LAYERS: list[set[str]] = [
     {"_calls", "_config", "_parsers", "_primus", "_registry", "_rooms", "_session", "_transforms"},
     {"_net", "transports"},
     {"_application", "_connection", "_half", "_incoming", "_namespaces", "_outgoing", "_shared"},
-    {"_web", "client"},
+    {"_web"},
+    {"client"},  # what is served to browsers
     {"_listening", "_mount"},
     {"_registering"},
     {"_server"},  # level 1

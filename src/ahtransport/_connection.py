@@ -94,6 +94,7 @@ class Connection(Incoming):
         self._calls = None
         self._outgoing = None
         self._watch: Watch | None = None
+        self._stale: Control | None = None
         #: Whether the client knows Primus' control messages; others would take them for the application's.
         self.speaks_primus = primus
         self._farewell = farewell
@@ -203,9 +204,15 @@ class Connection(Incoming):
         """End a connection that has been silent for too long; its client may come back."""
         self.close(1001, "no sign of life", reconnect=True)
 
+    def stale_client(self, current: str) -> None:
+        """Have the client told, once it is open, that its file is of other options or another version."""
+        self._stale = Control(f"primus::stale::{current}")
+
     def opened(self) -> None:
         """Tell the application (for transformers): the last step of a handshake."""
         application = self._application
+        if self._stale is not None:
+            self._control_out(self._stale)
         for function, inline in application.on_open:
             self._call(function, (self,), inline, None, ordered=False)
         if application.handler is not None and self._state == "open":

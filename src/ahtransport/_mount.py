@@ -15,6 +15,7 @@ from ahtransport._http import Response
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
+from ahtransport.client import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ahtransport._namespaces import Namespaces
     from ahtransport._web.cors import Cors
     from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
+    from ahtransport.client import BrowserClient
 
 __all__ = ["Choice", "Mount", "choices", "session_key"]
 
@@ -117,8 +119,16 @@ class Mount:
             self.transformer: Transformer = kind(self, choice.transport)  # type: ignore[call-arg]
         except ValueError as error:
             raise ConfigError(f"servers.websocket.server.transport: {error}") from error
+        #: The generated client that this transformer is part of, and its place in there.
+        self.browser: BrowserClient | None = None
+        self.place = 0
         # Where several share a pathname, a request is for the first that says so.
         self.claims: Callable[[Request], bool] = getattr(self.transformer, "claims", lambda request: True)
+
+    def client_side(self) -> Wire:
+        """Say what the transformer brings to the generated client."""
+        options = getattr(self.transformer, "client_options", dict)
+        return Wire(self.transformer.name, self.pathname, getattr(self.transformer, "client_modules", None), options())
 
     def takes(self, path: str) -> bool:
         """Tell whether a path is this transformer's; as in Primus, every path that begins with the pathname is."""
@@ -143,6 +153,8 @@ class Mount:
             return answer
         if request.path == f"{self.pathname}/spec":
             return Response.json(200, self.spec)
+        if request.path == f"{self.pathname}/primus.js" and self.browser is not None:
+            return await self.browser.answer_primus(request, self.place)
         request.response_headers += _NO_CACHE
         return await self.transformer.handle_request(request)
 
@@ -234,4 +246,8 @@ class Mount:
             events=events,
         )
         application.add(connection)
+        # Only a generated client says which one it is.
+        said = request.query.get("_client")
+        if said is not None and self.browser is not None and self.browser.hash not in (said, None):
+            connection.stale_client(str(self.browser.hash))
         return connection

@@ -72,6 +72,15 @@ class Registering(Listening):
         if callable(server):
             server(self, self.config.servers.websocket.server)
 
+    def client_plugins(self) -> dict[str, str]:
+        """Give the JavaScript that plug-ins add to the generated client, by their names."""
+        found = {}
+        for name, plugin in self.plugins.items():
+            client = plugin.get("client") if isinstance(plugin, dict) else getattr(plugin, "client", None)
+            if isinstance(client, str):
+                found[name] = client
+        return found
+
     def route(self, prefix: str, handler: Callable[[Request], Awaitable[Response]]) -> None:
         """Have ``await handler(request)`` answer requests for ``prefix`` and everything below it; the longest prefix
         wins.

@@ -76,7 +76,12 @@ Packet: TypeAlias = Message | Event | Ack | Control
 
 @runtime_checkable
 class Parser(Protocol):
-    """Turns values into what goes over the wire and back."""
+    """Turns values into what goes over the wire and back.
+
+    It may have an attribute ``client``: JavaScript for the generated browser client, which sets ``parsers.custom`` to
+    an object with ``encode(value)``, which gives a string or a Uint8Array, and ``decode(data)``, which takes either.
+    Without it there is no generated client.
+    """
 
     def encode(self, value: Any) -> str | bytes:
         """Encode ``value``; text travels as a text message, bytes as a binary one. (A parser of JSON may give its
@@ -311,6 +316,12 @@ class Transformer(Protocol):
     A transformer may have a method ``claims(request) -> bool``, which is asked where several share a pathname: the
     first that claims a request gets it. One without the method claims all. It may have a method ``stop()``, called when
     the server ends, cancelled or not: whatever it keeps that no stream carries at the moment ends then.
+
+    It may have a client side for the generated browser client. ``client_modules()`` gives JavaScript sources by name;
+    of a name that several transformers give, the last counts. Together they define ``wires[NAME]``, a class as
+    "Writing a transformer" describes it. ``client_options()`` gives what that class needs to know of the server's
+    options, as a mapping that JSON can carry. Without ``client_modules`` the browser client does without the
+    transformer.
     """
 
     name: ClassVar[str]

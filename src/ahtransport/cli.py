@@ -1,7 +1,8 @@
-"""The command line: ``ahtransport demo``, ``serve``, ``config``, ``transformers``, ``init``."""
+"""The command line: ``ahtransport demo``, ``serve``, ``client``, ``config``, ``transformers``, ``init``."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import trio
 
-from ahtransport import AhTransportError, Config, __version__, load_config
+from ahtransport import AhTransportError, Config, Server, __version__, load_config
 from ahtransport._cli.apps import find_server, watched
 from ahtransport._cli.project import create_project
 from ahtransport._cli.reload import supervise
@@ -100,6 +101,30 @@ def serve(already_verbose: int, /, target: str, config: str | None, reload: bool
     server = find_server(target, config)
     server.configure(**given)
     run(server)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--app", metavar="MODULE_OR_FILE[:SERVER]", help="For this application, with its plug-ins and actions.")
+@click.option("--config", type=_CONFIG, metavar="FILE", help="The configuration, instead of ./ahtransport.toml.")
+@click.option("--transformer", metavar="NAME", help="What carries the messages; see `ahtransport transformers`.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: the hash, and each file's path and sizes in bytes.")
+def client(directory: Path, app: str | None, config: str | None, transformer: str | None, as_json: bool) -> None:
+    """Write the generated browser client into a directory, for another web server to serve."""
+    server = Server(config=config) if app is None else find_server(app, config)
+    server.configure(**_given(transformer=transformer))
+    files = server.client_files()
+    try:
+        written = [(path, path.read_bytes()) for path in files.write(directory)]
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+    sizes = [(str(path), len(content), len(gzip.compress(content, 9, mtime=0))) for path, content in written]
+    if as_json:
+        entries = [{"path": path, "bytes": size, "gzip": packed} for path, size, packed in sizes]
+        click.echo(json.dumps({"hash": files.hash, "files": entries}, indent=2))
+        return
+    for path, size, packed in sizes:
+        click.echo(f"{path:<56} {size:>8,} bytes, {packed:>7,} with gzip")
 
 
 @main.command("config")

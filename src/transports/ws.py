@@ -6,6 +6,8 @@ are the same, and all of them mean this one.
 
 from __future__ import annotations
 
+import functools
+from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ahtransport.abc import Response
@@ -39,7 +41,14 @@ class WebSocketTransformer:
         return "EIO" not in request.query
 
     async def handle_request(self, request: Request) -> Response:
-        """Say that a plain request is of no use here, as Primus does: 426."""
+        """Say that a plain request is of no use here, as Primus does: 426. Who would be refused is told so: browsers
+        keep to themselves how a WebSocket was refused, so their clients ask once more in plain HTTP.
+
+        Raises:
+            Reject: the application does not want the client.
+        """
+        if request.method in ("GET", "HEAD"):
+            await self._core.authorize(request)
         return Response.text(426, "Upgrade Required", [("Upgrade", "websocket"), ("Connection", "Upgrade")])
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
@@ -53,6 +62,16 @@ class WebSocketTransformer:
         peer.opened()
         return peer
 
+    @classmethod
+    def client_modules(cls) -> Mapping[str, str]:
+        """Give the client's side, for the generated browser client."""
+        return {"websockets": _client()}
+
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as one message."""
         return (self._core.codec.encode(packet),)
+
+
+@functools.cache
+def _client() -> str:
+    return (resources.files("ahtransport.transports") / "ws.js").read_text(encoding="utf-8")

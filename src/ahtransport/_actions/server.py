@@ -21,6 +21,7 @@ from ahtransport._server import Server
 if TYPE_CHECKING:
     import os
 
+    from ahtransport._actions.declare import Action
     from ahtransport._config import Config
     from ahtransport._connection import Connection
     from ahtransport._session import SessionStore
@@ -107,6 +108,10 @@ class ActionServer(Server):
         self.runner.timeout = general.action_timeout
         path = self.config.servers.web.api_path
         self.route(path, Api(self, path))
+
+    def client_actions(self) -> Iterable[Action]:
+        """Give the declared actions, whose types the generated client's declarations tell."""
+        return self.actions
 
     # Declaring
 

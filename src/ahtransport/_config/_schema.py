@@ -202,6 +202,12 @@ class WebSocketClient:
     """Compiled into the generated browser client. The names are Primus' client options in snake_case."""
 
     api_path: str = option("/api", Text(), "Where the client finds the API over HTTP.")
+    cookie_key: str = option(
+        "",
+        Text(pattern=f"({_TOKEN})?", what="a cookie name"),
+        "The cookie whose value the client sends along as its fingerprint; empty: `fingerprint.cookie_key` of "
+        "`[servers.web]`.",
+    )
     reconnect: Mapping[str, Any] = option(
         {},
         Table(),
@@ -247,7 +253,13 @@ class WebSocketServers:
     client_js_name: str = option(
         "ActionheroWebsocketClient",
         Text(pattern=r"[^/\\\x00]*", what="a file name without its extension"),
-        "The generated client's name: `NAME.js` and `NAME.min.js`; empty: none is written.",
+        "The generated client's name: `NAME.js`, `NAME.min.js`, `NAME.mjs` and their types; empty: there is none.",
+    )
+    client_js_write: bool = option(
+        True,
+        Flag(),
+        "Whether the generated client is written to the first public directory, where there is one; it is served from "
+        "memory in any case.",
     )
     destroy_clients_on_shutdown: bool = option(
         False, Flag(), "Whether clients are told not to come back when the server stops."

@@ -23,7 +23,7 @@ from ahtransport._web.mime import content_type, mime_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FoundFile", "StaticFiles", "find_file", "serve_file"]
+__all__ = ["FoundFile", "StaticFiles", "find_file", "is_plain_name", "serve_file"]
 
 INDEX = "index.html"
 # One piece is read per trip to a thread: large enough for the trip not to matter, small enough for memory.
@@ -84,7 +84,7 @@ def find_file(directories: Sequence[Path | str], url_path: str) -> FoundFile | N
         del parts[0]
     if path.endswith("/"):
         parts.append(INDEX)  # so that a plain file with a slash behind it is not found
-    if not all(map(_is_safe, parts)):
+    if not all(map(is_plain_name, parts)):
         return None
     for directory in directories:
         try:
@@ -97,7 +97,8 @@ def find_file(directories: Sequence[Path | str], url_path: str) -> FoundFile | N
     return None
 
 
-def _is_safe(part: str) -> bool:
+def is_plain_name(part: str) -> bool:
+    """Tell whether a file of this name is served: it is not hidden, and every system takes it for a name alone."""
     if part.startswith(".") and part != ".well-known":
         return False
     if not part.isprintable() or part.endswith((".", " ")) or any(char in part for char in '\\:*?"<>|'):

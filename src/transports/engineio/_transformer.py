@@ -6,7 +6,9 @@ text.
 
 from __future__ import annotations
 
+import functools
 import secrets
+from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl
 
@@ -140,6 +142,11 @@ class EngineIOTransformer:
             socket.close(1000)
         return probe
 
+    @classmethod
+    def client_modules(cls) -> Mapping[str, str]:
+        """Give the client's side, for the generated browser client."""
+        return {"engine.io": _client()}
+
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet of Primus' as one Engine.IO message."""
         return (codec.encode_message(self.core.codec.encode(packet), polling=wire == "polling"),)
@@ -224,6 +231,11 @@ class _Refusal(Reject):
     def as_text(self) -> Reject:
         """Give it as upgrades are refused."""
         return Reject(400, self.reason, [("Content-Type", "text/html")], body=self.reason.encode())
+
+
+@functools.cache
+def _client() -> str:
+    return (resources.files("ahtransport.transports.engineio") / "client.js").read_text(encoding="utf-8")
 
 
 def _take(options: dict[str, Any], name: str, default: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import functools
+from importlib import resources
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ahtransport.transports.engineio import EngineIOTransformer, encode_message
 from ahtransport.transports.socketio._client import Client, Farewell
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from ahtransport.abc import Core, Packet, Payload, Receiver, Request, Response, WebSocket
 
 __all__ = ["SocketIOTransformer"]
+
+
+#: How the generated client is told that it is not of this server's making any more.
+_STALE: Final = "primus::stale"
 
 
 class SocketIOTransformer(EngineIOTransformer):
@@ -79,6 +85,15 @@ class SocketIOTransformer(EngineIOTransformer):
     async def authorize(self, request: Request) -> None:
         """Nobody is asked before CONNECT, which brings the credentials along."""
 
+    @classmethod
+    def client_modules(cls) -> Mapping[str, str]:
+        """Give the client's side, Engine.IO's first, for the generated browser client."""
+        return {**super().client_modules(), "socket.io": _client()}
+
+    def client_options(self) -> Mapping[str, Any]:
+        """Say what the client's side has to know: which parser is spoken."""
+        return {"parser": "msgpack"} if self._msgpack else {}
+
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
         carrier, _, namespace = wire.partition(" ")
@@ -88,6 +103,8 @@ class SocketIOTransformer(EngineIOTransformer):
             frame = Frame(Kind.EVENT, namespace, packet.ack, [packet.name, *packet.args])
         elif isinstance(packet, Ack):
             frame = Frame(Kind.ACK, namespace, packet.ack, list(packet.args))
+        elif isinstance(packet, Control) and packet.text.startswith(_STALE):
+            frame = Frame(Kind.EVENT, namespace, None, [_STALE, packet.text.removeprefix(f"{_STALE}::")])
         elif isinstance(packet, Control) and packet.text == "primus::server::close":
             parts = self.wrap(self._encoder.encode(Frame(Kind.DISCONNECT, namespace, None, None)), carrier)
             return [Farewell(part.data, binary=part.binary) for part in parts]
@@ -99,3 +116,8 @@ class SocketIOTransformer(EngineIOTransformer):
     def wrap(payloads: Iterable[Payload], carrier: str) -> Sequence[Payload]:
         """Make Engine.IO messages of a packet's parts."""
         return [encode_message(payload, polling=carrier == "polling") for payload in payloads]
+
+
+@functools.cache
+def _client() -> str:
+    return (resources.files("ahtransport.transports.socketio") / "client.js").read_text(encoding="utf-8")

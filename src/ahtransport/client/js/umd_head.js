@@ -1,0 +1,2 @@
+(function (scope) {
+'use strict';
