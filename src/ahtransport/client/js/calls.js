@@ -1,117 +1,85 @@
-// What every call of ActionheroWebsocketClient has in common: callbacks, promises, errors; and actions over HTTP.
+// Events with arguments and acknowledgements, in the wire format of the npm plug-in primus-emitter:
+//   {"type": 0, "data": [event, …arguments], "id": n}   an event; the id where an answer is wanted
+//   {"type": 1, "data": [… answer], "id": n}            the answer
+// A wire that knows events itself (Socket.IO) carries them in its own way.
 
-/**
- * Make an Error of a call. Its `code`:
- *   RESPONSE      the server answered with an error; `response` is the answer, `status` HTTP's where it came that way
- *   DISCONNECTED  the connection ended before the answer came, or there is none
- *   TIMEOUT       no answer within `responseTimeout`
- *   REFUSED       the server does not admit this client; `refused` is true, `status` and `reason` are what it said
- *   DROPPED       the message fell out of a full queue (`queueSize`) before it was sent
- *   REPLACED      another call took the same messageId
- *   NETWORK       the request over HTTP did not get through, or there is no `fetch`
- */
-function callError(code, message, properties) {
-  return Object.assign(new Error(message), { code }, properties);
+const EVENT = 0;
+const ACK = 1;
+
+function isEvent(data) {
+  return Boolean(data) && data.type === EVENT && Array.isArray(data.data) && typeof data.data[0] === 'string';
 }
 
-/** The Error that a response tells of; null when it is a good one. */
-function errorIn(response, properties) {
-  const error = response && response.error;
-  if (!error) return null;
-  if (error instanceof Error) return error;
-  // Verbs answer with what JavaScript's error.toString() gives, actions with the message alone.
-  const text = String(error.message || (typeof error === 'string' ? error : JSON.stringify(error)));
-  return callError('RESPONSE', text.replace(/^Error: /, ''), Object.assign({ response }, properties));
-}
-
-/** What stands in for a response that never came, for callbacks that look into one. */
-function responseOf(error, messageId) {
-  return { status: String(error), error, context: 'response', data: {}, messageId };
-}
-
-/** Start what calls back with (error, value); give a promise where there is no callback. */
-function promised(callback, start) {
-  if (callback) {
-    start(callback);
-    return undefined;
+class Calls {
+  constructor(primus) {
+    this._primus = primus;
+    this._last = 0; // the last id; counted from 1, as in primus-emitter
+    this._waiting = new Map(); // id → {answered, failed, sent}
   }
-  const promise = new Promise((resolve, reject) => {
-    start((error, value) => (error ? reject(error) : resolve(value)));
-  });
-  // Who ignores the promise, as pages do that were written for ActionHero, shall not be told of unhandled rejections.
-  // (Who awaits it or chains to it still is.)
-  promise.catch(() => {});
-  return promise;
-}
 
-/** Adapt a callback of either signature to (error, response); undefined when it is none. */
-function eitherCallback(callback) {
-  if (typeof callback !== 'function') return undefined;
-  return callback.length >= 2 ? callback : (error, response) => callback(response);
-}
-
-/** Call it; what it throws is reported as an uncaught error, but does not keep others from being called. */
-function callSafely(run) {
-  try {
-    run();
-  } catch (error) {
-    setTimeout(() => { throw error; });
-  }
-}
-
-/**
- * Ask for an action over HTTP. Gives [response, status]: an answer that is an error is a response as well.
- *
- * @param options `url`, `apiPath`, `responseTimeout`, and `fetch` if not the global one.
- * @param params `action` is its name, `httpMethod` is not sent.
- */
-async function requestAction(options, params) {
-  const ask = options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined);
-  if (!ask) throw callError('NETWORK', 'not connected, and there is no fetch to ask over HTTP');
-  const { action, httpMethod, ...rest } = params;
-  const method = String(httpMethod || 'POST').toUpperCase();
-  let url = `${options.url}${options.apiPath}?action=${encodeURIComponent(action)}`;
-  const request = { method, headers: { Accept: 'application/json' } };
-  if (method === 'GET' || method === 'HEAD') {
-    for (const name of Object.keys(rest)) {
-      const value = rest[name];
-      if (value === undefined || value === null) continue;
-      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
-      url += `&${encodeURIComponent(name)}=${encodeURIComponent(text)}`;
+  /** Send an event. `answered` gets the answer, `failed` why there is none; both may be left out. */
+  send(event, args, answered, failed) {
+    const packet = { type: EVENT, data: [event, ...args] };
+    if (answered) {
+      this._last += 1;
+      packet.id = this._last;
+      this._waiting.set(packet.id, { answered, failed, sent: this._primus.readyState === Primus.OPEN });
     }
-  } else {
-    request.headers['Content-Type'] = 'application/json';
-    request.body = JSON.stringify({ action, ...rest });
+    this._primus.write(packet);
+    return packet.id;
   }
-  const patience = options.responseTimeout;
-  let timer;
-  let late = false;
-  if (patience > 0 && typeof AbortController === 'function') {
-    const controller = new AbortController();
-    request.signal = controller.signal;
-    timer = setTimeout(() => {
-      late = true;
-      controller.abort();
-    }, patience);
+
+  /** Carry an event on a wire that knows events. */
+  carry(wire, { data: [event, ...args], id }) {
+    wire.emit(event, args, id ? (...answer) => this._answer(id, answer) : undefined);
   }
-  let text;
-  let answer;
-  try {
-    answer = await ask(url, request);
-    text = await answer.text();
-  } catch (cause) {
-    if (late) throw callError('TIMEOUT', `no answer within ${patience} ms`, { cause });
-    throw callError('NETWORK', `the request over HTTP failed: ${cause.message}`, { cause });
-  } finally {
-    clearTimeout(timer);
+
+  /** A message came: true when it was an event that somebody listens to, or an answer that is waited for. */
+  take(data, reply) {
+    if (!data || !Array.isArray(data.data) || (data.id && typeof data.id !== 'number')) return false;
+    if (data.type === ACK) return this._answer(data.id, data.data);
+    const primus = this._primus;
+    if (!isEvent(data) || primus.reserved(data.data[0])) return false;
+    const answer = reply || (data.id && ((...args) => primus.write({ type: ACK, data: args, id: data.id })));
+    return primus.emit(...data.data, ...(answer ? [this._once(answer)] : []));
   }
-  const { status, statusText } = answer;
-  try {
-    const response = JSON.parse(text);
-    if (typeof response === 'object' && response !== null) return [response, status];
-  } catch (error) {
-    // Not JSON: a proxy's page, perhaps. Handled below.
+
+  /** What waits to be sent is on its way now. */
+  sent() {
+    this._waiting.forEach((call) => { call.sent = true; });
   }
-  const said = `the server answered with ${status}${statusText && ` ${statusText}`}, but not with JSON`;
-  throw callError('RESPONSE', said, { status, statusText, responseText: text });
+
+  /** The connection is gone; the next one can't answer what was asked on this one. */
+  lost() {
+    this._waiting.forEach(({ sent }, id) => {
+      if (sent) this.fail(id, new Error('The connection was lost before the answer came'));
+    });
+  }
+
+  fail(id, error) {
+    const call = this._waiting.get(id);
+    this._waiting.delete(id);
+    if (call && call.failed) call.failed(error);
+  }
+
+  _answer(id, answer) {
+    const call = this._waiting.get(id);
+    if (!call) return false;
+    this._waiting.delete(id);
+    try {
+      call.answered(...answer);
+    } catch (error) {
+      throwLater(error);
+    }
+    return true;
+  }
+
+  /** A second answer is none. */
+  _once(answer) {
+    let done = false;
+    return (...args) => {
+      if (!done) answer(...args);
+      done = true;
+    };
+  }
 }

@@ -1,0 +1,79 @@
+// Events, as Node.js and npm eventemitter3 have them.
+//
+// One thing is as in the DOM: a listener that throws stops neither the other listeners nor the one who emitted. What it
+// threw is thrown again on its own, where the page's error reporting sees it.
+
+function throwLater(error) {
+  setTimeout(() => { throw error; });
+}
+
+class EventEmitter {
+  /** Call `listener` on every `event`, with `this` being `context` (the emitter itself by default). */
+  on(event, listener, context) {
+    return this._listen(event, listener, context, false);
+  }
+
+  /** The same, for one time. */
+  once(event, listener, context) {
+    return this._listen(event, listener, context, true);
+  }
+
+  /** Call the listeners. False: there is none. */
+  emit(event, ...args) {
+    const entries = this._events && this._events.get(event);
+    if (!entries) return false;
+    // The list is replaced and never changed, so what a listener adds or removes counts from the next time on.
+    entries.forEach((entry) => {
+      if (entry.once) this._keep(event, (other) => other !== entry);
+      try {
+        entry.listener.apply(entry.context, args);
+      } catch (error) {
+        throwLater(error);
+      }
+    });
+    return true;
+  }
+
+  /** Take away a listener; without one, all of this event. */
+  removeListener(event, listener) {
+    this._keep(event, (entry) => listener !== undefined && entry.listener !== listener);
+    return this;
+  }
+
+  /** Take away every listener, or every one of this event. */
+  removeAllListeners(event) {
+    if (event === undefined) this._events = undefined;
+    else this.removeListener(event);
+    return this;
+  }
+
+  listeners(event) {
+    const entries = this._events && this._events.get(event);
+    return entries ? entries.map((entry) => entry.listener) : [];
+  }
+
+  listenerCount(event) {
+    return this.listeners(event).length;
+  }
+
+  eventNames() {
+    return this._events ? [...this._events.keys()] : [];
+  }
+
+  _listen(event, listener, context = this, once = false) {
+    if (typeof listener !== 'function') throw new TypeError('The listener must be a function');
+    // Made here and not in a constructor: nothing has to be called for a class to be an emitter.
+    if (!this._events) this._events = new Map();
+    this._events.set(event, (this._events.get(event) || []).concat({ listener, context, once }));
+    return this;
+  }
+
+  _keep(event, fits) {
+    const kept = this._events ? (this._events.get(event) || []).filter(fits) : [];
+    if (kept.length) this._events.set(event, kept);
+    else if (this._events) this._events.delete(event);
+  }
+}
+
+EventEmitter.prototype.addListener = EventEmitter.prototype.on;
+EventEmitter.prototype.off = EventEmitter.prototype.removeListener;

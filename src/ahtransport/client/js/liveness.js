@@ -1,0 +1,77 @@
+// Whether the other side is still there, where the wire has no heartbeat of its own.
+//
+// Any traffic is proof of life. After `ping` ms without, we ask; after `pong` ms more without an answer the connection
+// is given up. The time of the last traffic decides and never a count of timers, because timers come late: once a
+// minute in a hidden tab, hours late after a laptop slept. An answer that arrived meanwhile may still wait to be
+// delivered then, so before a late timer's verdict the other side is asked once more.
+
+const LATE = 1000; // ms after which a timer was held up
+const SHORT = 3000; // ms for an answer, where there is reason for doubt
+
+class Liveness {
+  /**
+   * @param ping ms of silence after which we ask
+   * @param pong ms in which an answer is expected
+   * @param ask called to ask; null: we only listen
+   * @param giveUp called once, when nobody is there
+   */
+  constructor(ping, pong, ask, giveUp) {
+    this._ping = ping;
+    this._pong = pong;
+    this._mayAsk = Boolean(ask);
+    this._ask = ask || (() => {});
+    this._giveUp = giveUp;
+  }
+
+  start() {
+    this.heard();
+    this._wait(this._ping);
+  }
+
+  stop() {
+    clearTimeout(this._timer);
+    this._timer = undefined;
+  }
+
+  /** Something came. This is called for every message, so it sets no timer. */
+  heard() {
+    this._last = Date.now();
+    this._asked = false;
+    this._askedAgain = false;
+  }
+
+  /** There is reason for doubt: the network changed, or a page that was hidden is looked at again. */
+  doubt() {
+    if (this._timer === undefined || this._asked || !this._mayAsk) return;
+    this._asked = true;
+    this._ask();
+    this._wait(Math.min(this._pong, SHORT));
+  }
+
+  _wait(ms) {
+    clearTimeout(this._timer);
+    this._due = Date.now() + ms;
+    this._timer = wait(() => this._look(), ms);
+  }
+
+  _look() {
+    const now = Date.now();
+    const late = now - this._due > LATE;
+    if (now < this._last) this._last = now; // somebody set the clock back
+    const left = this._last + this._ping - now;
+    if (this._asked && late && !this._askedAgain) {
+      this._askedAgain = true;
+      this._ask();
+      this._wait(SHORT);
+    } else if (this._asked) {
+      this.stop();
+      this._giveUp();
+    } else if (left > 0) {
+      this._wait(left);
+    } else {
+      this._asked = true;
+      this._ask();
+      this._wait(late ? Math.max(this._pong, SHORT) : this._pong);
+    }
+  }
+}

@@ -1,0 +1,212 @@
+// What flows through a connection: messages, events and Primus' own control messages, both ways.
+
+// Control messages are strings; what else begins with "primus::" is an ordinary message, as in Primus.
+const CONTROL = /^primus::(ping|pong|server|id|stale)::([^]*)$/;
+
+/** Have a packet pass the transformers, one after the other. One that says false drops it. */
+function transformMessage(primus, type, packet, done) {
+  const steps = primus.transformers[type].slice();
+  const fail = (error) => primus.emit('error', error);
+  const pass = () => {
+    const step = steps.shift();
+    if (!step) {
+      done(packet);
+      return;
+    }
+    const next = (error, answer) => {
+      if (error) fail(error);
+      else if (answer !== false) pass();
+    };
+    let answer;
+    try {
+      answer = step.call(primus, packet, next);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    if (step.length > 1) return; // it calls back
+    if (answer && typeof answer.then === 'function') answer.then((result) => next(undefined, result), fail);
+    else next(undefined, answer);
+  };
+  pass();
+}
+
+class Messenger extends EventEmitter {
+  constructor() {
+    super();
+    this.buffer = []; // what was written too early
+    this.transformers = { incoming: [], outgoing: [] };
+    this.latency = 0; // ms of the last round trip of ours
+    this._id = undefined;
+    this._idWaiters = [];
+    this._calls = new Calls(this);
+    this._sentAway = false; // whether the server said not to come back
+  }
+
+  /** Send a message, or keep it until there is a connection. */
+  write(data) {
+    if (this.destroyed) return false;
+    transformMessage(this, 'outgoing', { data }, (packet) => this._write(packet.data));
+    return true;
+  }
+
+  /** Send an event, for `connection.on(event)` on the server. A function as the last argument gets the answer. */
+  send(event, ...args) {
+    const answered = typeof args[args.length - 1] === 'function' ? args.pop() : undefined;
+    this._calls.send(event, args, answered);
+    return this;
+  }
+
+  /** Send an event that is to be answered: a promise of the answer. It fails with the connection, or after `timeout`. */
+  call(event, ...args) {
+    return new Promise((resolve, reject) => {
+      let timer;
+      const settle = (done) => (result) => {
+        clearTimeout(timer);
+        done(result);
+      };
+      const id = this._calls.send(event, args, settle(resolve), settle(reject));
+      const { timeout } = this.options;
+      if (timeout) timer = wait(() => this._calls.fail(id, new Error(`No answer to "${event}" came in time`)), timeout);
+    });
+  }
+
+  /** Call back with the connection's id on the server. */
+  id(callback) {
+    if (this._id !== undefined) {
+      callback(this._id);
+    } else {
+      this._idWaiters.push(callback);
+      if (this._isOpen() && this._idWaiters.length === 1) this._transmit('primus::id::');
+    }
+    return this;
+  }
+
+  /** Have every message changed or dropped on its way in ("incoming") or out ("outgoing"). */
+  transform(type, transformer) {
+    if (type !== 'incoming' && type !== 'outgoing') return this.critical(new Error('Invalid transformer type'));
+    this.transformers[type].push(transformer);
+    return this;
+  }
+
+  /** Encode what is written: `done(error, packet)`. */
+  encoder(data, done) {
+    runParser('encode', data, done);
+  }
+
+  /** Decode what came: `done(error, data)`. */
+  decoder(data, done) {
+    runParser('decode', data, done);
+  }
+
+  // -- out
+
+  _write(data) {
+    if (this.destroyed) return;
+    if (this._isOpen()) {
+      this._transmit(data);
+      return;
+    }
+    this.buffer.push(data);
+    while (this.buffer.length > this.options.queueSize) {
+      const lost = this.buffer.shift();
+      this.emit('dropped', lost);
+      if (isEvent(lost)) this._calls.fail(lost.id, new Error('Too much was waiting to be sent'));
+    }
+  }
+
+  _flush() {
+    this._calls.sent();
+    this.buffer.splice(0).forEach((data) => this._transmit(data));
+    if (this._idWaiters.length && this._id === undefined) this._transmit('primus::id::');
+  }
+
+  _transmit(data) {
+    const wire = this.socket;
+    const { emits, values } = wire.constructor;
+    const put = (packet) => {
+      this.emit('outgoing::data', packet);
+      wire.send(packet);
+    };
+    if (emits && isEvent(data)) this._calls.carry(wire, data);
+    else if (values) put(data);
+    else this.encoder(data, (error, packet) => (error ? this.emit('error', error) : put(packet)));
+  }
+
+  // -- in
+
+  _receive(raw) {
+    this._liveness.heard();
+    this.emit('incoming::data', raw);
+    if (this.socket && this.socket.constructor.values) this._receiveValue(raw, raw);
+    else this.decoder(raw, (error, data) => (error ? this.emit('error', error) : this._receiveValue(data, raw)));
+  }
+
+  _receiveValue(data, raw) {
+    const control = typeof data === 'string' && CONTROL.exec(data);
+    if (control) this._control(control[1], control[2]);
+    else transformMessage(this, 'incoming', { data }, (packet) => this._deliver(packet.data, raw));
+  }
+
+  /** An event came by a wire that knows events. */
+  _receiveEvent(name, args, reply) {
+    const control = CONTROL.exec(`${name}::${args[0]}`);
+    if (control) {
+      this._control(control[1], control[2]);
+      return;
+    }
+    const data = { type: EVENT, data: [name, ...args] };
+    transformMessage(this, 'incoming', { data }, (packet) => this._deliver(packet.data, data, reply));
+  }
+
+  _deliver(data, raw, reply) {
+    if (!this._calls.take(data, reply)) this.emit('data', data, raw);
+  }
+
+  _control(word, value) {
+    switch (word) {
+      case 'ping':
+        this.online = true;
+        this.emit('incoming::ping', Number(value));
+        if (!this._isOpen()) return; // a listener ended it
+        this.emit('outgoing::pong', Number(value));
+        this._transmit(`primus::pong::${value}`);
+        break;
+      case 'pong':
+        this.online = true;
+        this.latency = Math.max(0, Date.now() - Number(value));
+        this.emit('incoming::pong', Number(value));
+        break;
+      case 'server':
+        if (value === 'close') this._sentAway = true;
+        break;
+      case 'id':
+        this._identify(value);
+        break;
+      default:
+        this.emit('stale', CONFIG.hash, value);
+    }
+  }
+
+  _identify(id) {
+    this._id = id;
+    this.emit('incoming::id', id);
+    this._idWaiters.splice(0).forEach((callback) => callback(id));
+  }
+
+  /** Whether a message can go out now. While listeners hear of a loss there may be no wire any more. */
+  _isOpen() {
+    return this.readyState === Primus.OPEN && this.socket !== null;
+  }
+}
+
+function runParser(direction, data, done) {
+  let result;
+  try {
+    result = parsers[PARSER][direction](data);
+  } catch (error) {
+    done(error);
+    return;
+  }
+  done(undefined, result);
+}

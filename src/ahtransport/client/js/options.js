@@ -1,0 +1,52 @@
+// What a client is told: built-in defaults, then what the server was configured with (CONFIG), then what the page says.
+
+const PARSER = CONFIG.parser || 'json';
+const DEFAULTS = { timeout: 10000, ping: 25000, pong: 10000, strategy: 'disconnect,online,timeout', queueSize: Infinity };
+
+function completeOptions(given) {
+  const options = combine(DEFAULTS, CONFIG.client, given);
+  options.reconnect = combine(CONFIG.client && CONFIG.client.reconnect, given.reconnect);
+  options.strategy = readStrategy(options.strategy);
+  return options;
+}
+
+/** Strategies as one text: from an array or a text with commas in it. False, or no text, means none. */
+function readStrategy(strategy) {
+  if (!strategy) return '';
+  const words = [].concat(strategy).join(',').toLowerCase().split(/[\s,]+/).filter(Boolean);
+  return words.length ? words.join(',') : DEFAULTS.strategy;
+}
+
+/** Which of the server's doors to knock at: {wire, pathname, options}. */
+function chooseServer(name) {
+  const { servers } = CONFIG;
+  const server = name ? servers.find(({ wire }) => wire === String(name).toLowerCase()) : servers[0];
+  if (server && wires[server.wire]) return server;
+  const known = servers.map(({ wire }) => wire).join(', ');
+  throw new Error(`There is no transformer "${name || servers[0].wire}" here; there is: ${known}`);
+}
+
+/**
+ * The parts of a server's address, by the names that Primus gives them.
+ *
+ * Throws a TypeError when it is none.
+ */
+function parseAddress(address) {
+  const text = String(address);
+  const base = typeof location === 'object' && /^http/.test(location.href) ? location.href : undefined;
+  const hasScheme = /^[a-z+]+:\/\//i.test(text);
+  const { protocol, username, password, host, hostname, port, pathname, search, hash } = hasScheme || base
+    ? new URL(text, base)
+    : new URL(`http://${text}`);
+  if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`Not the address of a server: ${text}`);
+  const auth = username && (password ? `${username}:${password}` : username);
+  return { href: text, protocol, auth, host, hostname, port, pathname, query: search, hash, secure: /s:$/.test(protocol) };
+}
+
+/** Where a client connects that was not told: what the configuration says, or where the page came from. */
+function defaultAddress() {
+  if (CONFIG.url && CONFIG.url !== 'window.location.origin') return CONFIG.url;
+  // The origin of a page that was opened as a file is the word "null".
+  if (typeof location === 'object' && location.origin && location.origin !== 'null') return location.origin;
+  throw new Error('The address of the server is needed: new Primus("https://example.com")');
+}

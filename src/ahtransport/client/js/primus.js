@@ -1,0 +1,368 @@
+// The client API of npm primus 8, on whichever wire the server speaks.
+//
+//   readyState   what happens
+//   ----------   -----------------------------------------------------------------------------------------------------
+//   CLOSED       nothing; or `recovery` waits to try again. What is written waits in `buffer`
+//   OPENING      `socket` (the wire) connects; the connect timer runs, or recovery's
+//   OPEN         messages flow; `liveness` watches, where the wire does not
+//
+// A wire that was let go is not heard any more: every event of a wire is held against `socket` first. A listener may
+// call anything, end() and open() too, so after each event what is to follow from it is looked at again.
+
+class Client extends Messenger {
+  constructor(url, options) {
+    super();
+    const isAddress = typeof url === 'string' || (typeof URL === 'function' && url instanceof URL);
+    const given = combine(isAddress ? options : url || options);
+    this.options = completeOptions(given);
+    this.url = parseAddress((isAddress && url) || given.url || given.uri || defaultAddress());
+    this.readyState = Primus.CLOSED;
+    this.writable = true; // these two as a stream has them
+    this.readable = true;
+    this.online = !HAS_NETWORK_EVENTS || navigator.onLine;
+    this.socket = null;
+    this.destroyed = false;
+    this.recovery = new Recovery(this.options.reconnect);
+    this.AVOID_WEBSOCKETS = this.options.websockets === false;
+    this.NETWORK_EVENTS = HAS_NETWORK_EVENTS && this.options.network !== false;
+    this._server = chooseServer(this.options.transformer);
+    this.pathname = this.options.pathname || this._server.pathname;
+    this._liveness = this._watcher(given.pingTimeout);
+    this._wanted = false; // whether the user wants a connection, and the server too
+    this.initialise(this.options);
+    if (!this.options.manual) this._openTimer = setTimeout(() => this.open());
+  }
+
+  /** Connect what is connected by events, then the plug-ins. */
+  initialise(options) {
+    const { recovery } = this;
+    recovery.on('reconnect scheduled', this.emits('reconnect scheduled'));
+    recovery.on('reconnected', this.emits('reconnected'));
+    recovery.on('reconnect', (attempt) => {
+      this.emit('outgoing::reconnect');
+      this._connect();
+      this.emit('reconnect', attempt);
+    });
+    recovery.on('reconnect timeout', (error, attempt) => {
+      this._hangUp();
+      this._setState(Primus.CLOSED, 'end');
+      this.emit('reconnect timeout', error, attempt);
+    });
+    recovery.on('reconnect failed', (error, attempt) => {
+      this.emit('end');
+      this.emit('reconnect failed', error, attempt);
+    });
+    this._stopWatching = watchPage(this);
+    Object.keys(this.ark).forEach((name) => this.ark[name].call(this, this, options));
+    return this;
+  }
+
+  // -- what there is to call, beyond what a Messenger has
+
+  /** Connect. This is done for you, unless the option `manual` says otherwise. */
+  open() {
+    if (this.destroyed) return this.critical(new Error('This client was destroyed'));
+    this._wanted = true;
+    this._clearTimers();
+    if (this.readyState !== Primus.CLOSED || this.recovery.hurry()) return this;
+    const { timeout } = this.options;
+    if (timeout) this._connectTimer = wait(() => this._timeOut(), timeout);
+    this._connect();
+    return this;
+  }
+
+  /** Close the connection, after a last message if there is one. */
+  end(data) {
+    const wasReconnecting = this.recovery.reconnecting();
+    this._wanted = false;
+    if (this.readyState !== Primus.CLOSED || this._openTimer !== undefined) {
+      if (data !== undefined) this.write(data);
+      this._finish();
+    } else if (wasReconnecting) {
+      this.recovery.reset();
+      this.emit('end');
+    }
+    return this;
+  }
+
+  /** End, and let go of everything. False: that was done before. */
+  destroy() {
+    if (this.destroyed) return false;
+    this.end();
+    this.destroyed = true;
+    this._stopWatching();
+    this.recovery.destroy();
+    this._calls.sent(); // or never
+    this._calls.lost();
+    this.buffer = [];
+    this.transformers = { incoming: [], outgoing: [] };
+    this.emit('destroy');
+    this.removeAllListeners();
+    return true;
+  }
+
+  /** The plug-in of that name; without a name all of them. */
+  plugin(name) {
+    return name ? this.ark[name] : Object.assign({}, this.ark);
+  }
+
+  /** Whether an event's name is ours and not an application's. */
+  reserved(event) {
+    return /^(incoming|outgoing)::/.test(event) || event in this.reserved.events;
+  }
+
+  /**
+   * A function that emits the event with its arguments. A parser may change them: it gets a callback (error, arguments)
+   * before them. Arguments that are undefined leave them as they are; null leaves none.
+   */
+  emits(...args) {
+    const parser = typeof args[args.length - 1] === 'function' ? args.pop() : (next) => next();
+    return (...given) => parser.call(this, (error, changed) => {
+      if (error) this.emit('error', error);
+      else this.emit(...args, ...(changed === undefined ? given : [].concat(changed === null ? [] : changed)));
+    }, ...given);
+  }
+
+  /** Report an error that must not go unseen: it is thrown where nobody listens. */
+  critical(error) {
+    if (!this.emit('error', error)) throw error;
+    return this;
+  }
+
+  /** What carries it now, "websocket" or "polling"; undefined without a connection. */
+  get transport() {
+    return this._isOpen() ? this.socket.transport : undefined;
+  }
+
+  /** The server's name for how they talk, such as "engine.io". */
+  get transformer() {
+    return this._server.wire;
+  }
+
+  // -- connecting
+
+  _connect() {
+    this._hangUp();
+    const Wire = wires[this._server.wire];
+    const wire = new Wire(this._target(), {
+      open: (details) => this.socket === wire && this._opened(wire, details || {}),
+      message: (data) => this.socket === wire && this._receive(data),
+      event: (name, args, reply) => this.socket === wire && this._receiveEvent(name, args, reply),
+      transport: (name) => this.socket === wire && this.emit('transport', name),
+      heartbeat: () => this.socket === wire && this.emit('incoming::ping', Date.now()),
+      closed: (details) => this.socket === wire && this._closed(details || {}),
+    });
+    this.socket = wire;
+    this._setState(Primus.OPENING, 'opening');
+    this.emit('outgoing::open');
+  }
+
+  _target() {
+    const { options, url } = this;
+    const stamps = [`_primuscb=${unique()}`].concat(CONFIG.hash ? `_client=${CONFIG.hash}` : []);
+    const parts = {
+      secure: url.secure,
+      host: url.auth ? `${url.auth}@${url.host}` : url.host,
+      pathname: this.pathname,
+      query: (url.query.length > 1 ? [url.query.slice(1)] : []).concat(stamps).join('&'),
+    };
+    this.emit('outgoing::url', parts); // a listener may change them
+    return {
+      origin: `http${parts.secure ? 's' : ''}://${parts.host}`,
+      pathname: parts.pathname,
+      query: parts.query,
+      options: combine(this._server.options, options.transport),
+      websockets: !this.AVOID_WEBSOCKETS,
+      binary: Boolean(parsers[PARSER].binary),
+      WebSocket: options.WebSocket || findWebSocket(),
+      // Called by itself: it is the window's, and does not work as a method of another object.
+      fetch: options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined),
+    };
+  }
+
+  _opened(wire, { id }) {
+    const wasOnline = this.online;
+    const tell = (event, ...args) => this.socket === wire && this.emit(event, ...args);
+    this._clearTimers();
+    this.readyState = Primus.OPEN;
+    this.writable = true;
+    this.readable = true;
+    this.online = true;
+    this._id = id;
+    if (!wire.constructor.heartbeats) this._liveness.start();
+    this._flush();
+    tell('incoming::open');
+    this.recovery.reconnected();
+    if (!wasOnline) tell('online');
+    tell('readyStateChange', 'open');
+    if (id !== undefined) this._identify(id);
+    tell('transport', wire.transport);
+    tell('open');
+  }
+
+  _timeOut() {
+    this._hangUp();
+    this.emit('timeout');
+    this._giveUpOpening();
+  }
+
+  /** The first attempt came to nothing. Listeners heard why, and may have decided already what is to follow. */
+  _giveUpOpening() {
+    if (this.readyState !== Primus.OPENING || this.socket) return;
+    this._clearTimers();
+    if (this._follows('timeout')) {
+      this._setState(Primus.CLOSED, 'end');
+      if (this._wanted) this.recovery.reconnect();
+    } else {
+      this._finish();
+    }
+  }
+
+  // -- the end of a connection
+
+  /** The wire is closed, and it was not us. */
+  _closed({ code, reason = '', refused, final, error }) {
+    const wasOpen = this.readyState === Primus.OPEN;
+    const sentAway = this._sentAway || final;
+    const failure = error || new Error(reason || 'The connection failed');
+    this._release();
+    this.emit('incoming::end', { code, reason });
+    if (refused) this._refuse(refused, failure);
+    else if (!wasOpen && !sentAway) this._fail(failure);
+    else {
+      if (error) this.emit('error', error);
+      this._lose({ code, reason }, sentAway);
+    }
+  }
+
+  /** It did not open. While reconnecting that is no error, only one attempt of many. */
+  _fail(error) {
+    if (this.recovery.reconnecting()) {
+      this._setState(Primus.CLOSED, 'end');
+      this.recovery.reconnected(error);
+    } else {
+      this.emit('error', error);
+      this._giveUpOpening();
+    }
+  }
+
+  /** The server does not want us. That is not mended by trying again, as a failure may be. */
+  _refuse({ status, reason, data }, failure) {
+    const error = Object.assign(new Error(reason || failure.message), { status, reason, data, refused: true });
+    const isFirst = !this.recovery.reconnecting();
+    this.emit('error', error);
+    this.emit('refused', { status, reason, data });
+    if (this.readyState !== Primus.OPENING || this.socket) return;
+    if (!this.options['retry refused']) this.end();
+    else if (isFirst) this._giveUpOpening();
+    else this._fail(error);
+  }
+
+  /** A connection is gone that nobody here ended. */
+  _lose(why, sentAway) {
+    if (this.readyState === Primus.CLOSED || this.socket) return;
+    if (sentAway) {
+      this.end();
+      return;
+    }
+    this.writable = false;
+    this.readable = false;
+    this._setState(Primus.CLOSED, 'end');
+    this.emit('close', why);
+    if (this.readyState !== Primus.CLOSED || !this._wanted) return;
+    if (this._follows('disconnect')) {
+      this.recovery.reconnect();
+    } else {
+      this.emit('outgoing::end');
+      this.emit('end');
+    }
+  }
+
+  /** Nothing was heard for too long. */
+  _loseTouch() {
+    this._hangUp();
+    this._setOnline(false);
+    this._lose({ code: 1006, reason: 'Nothing was heard from the server' });
+  }
+
+  /** Close this connection, or what was to become one. */
+  _finish() {
+    this._clearTimers();
+    this.recovery.reset();
+    this.writable = false;
+    this.readable = false;
+    this._setState(Primus.CLOSED, 'end');
+    this._hangUp();
+    this.emit('outgoing::end');
+    this.emit('close', { code: 1000, reason: '' });
+    this.emit('end');
+  }
+
+  _hangUp() {
+    const wire = this.socket;
+    this._release();
+    if (wire) wire.close(1000, '');
+  }
+
+  _release() {
+    this.socket = null;
+    this._sentAway = false;
+    this._id = undefined;
+    this._liveness.stop();
+    this._calls.lost();
+  }
+
+  // -- what the page says of the network
+
+  _wentOffline() {
+    if (!this._setOnline(false)) return;
+    const wasReconnecting = this.recovery.reconnecting();
+    if (this.readyState !== Primus.CLOSED || this._openTimer !== undefined) this._finish();
+    else if (wasReconnecting) {
+      this.recovery.reset();
+      this.emit('end');
+    }
+  }
+
+  _wentOnline() {
+    this._liveness.doubt();
+    if (!this._setOnline(true) || this.readyState !== Primus.CLOSED || !this._wanted) return;
+    if (this._follows('online') && !this.recovery.hurry()) this.recovery.reconnect();
+  }
+
+  /** False: that was known. */
+  _setOnline(online) {
+    if (this.online === online) return false;
+    this.online = online;
+    this.emit(online ? 'online' : 'offline');
+    return true;
+  }
+
+  // -- small things
+
+  _setState(state, word) {
+    if (this.readyState === state) return;
+    this.readyState = state;
+    this.emit('readyStateChange', word);
+  }
+
+  _clearTimers() {
+    clearTimeout(this._openTimer);
+    clearTimeout(this._connectTimer);
+    this._openTimer = undefined;
+    this._connectTimer = undefined;
+  }
+
+  _follows(strategy) {
+    return this.options.strategy.split(',').includes(strategy);
+  }
+
+  _watcher(pingTimeout) {
+    const { ping, pong } = this.options;
+    const lost = () => this._loseTouch();
+    const listen = (limit) => new Liveness(limit || Infinity, 0, null, lost);
+    if (pingTimeout !== undefined) return listen(pingTimeout);
+    if (ping) return new Liveness(ping, pong || 0, () => this._transmit(`primus::ping::${Date.now()}`), lost);
+    return listen(CONFIG.pingInterval && CONFIG.pingInterval + (pong || 0)); // the server asks, and so it is heard
+  }
+}
