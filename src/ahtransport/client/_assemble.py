@@ -22,8 +22,8 @@ __all__ = ["CLIENT", "Client", "Parts", "assemble", "identifier"]
 CLIENT = "ActionheroWebsocketClient"
 
 # All in one scope and in this order; parsers beyond JSON and the wires follow CORE, plug-ins follow PRIMUS.
-CORE = ("emitter.js", "util.js", "recovery.js", "liveness.js", "json.js", "calls.js")
-PRIMUS = ("primus.js",)
+CORE = ("emitter.js", "util.js", "options.js", "recovery.js", "liveness.js", "json.js", "calls.js")
+PRIMUS = ("messages.js", "page.js", "primus.js", "door.js")
 ACTIONHERO = ("responses.js", "actionhero.js")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
@@ -100,7 +100,7 @@ class Client:
         config = json.loads(self.parts.config)
         servers = config["servers"]
         servers.insert(0, servers.pop(first))
-        return to_json({"hash": self.hash, **config})
+        return to_json({"hash": self.hash, "version": self.parts.version, **config})
 
     def _body(self, config: str, actionhero: tuple[str, ...]) -> Iterator[str]:
         parts = self.parts
