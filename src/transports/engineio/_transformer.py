@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["EngineIOTransformer"]
 
 _TRANSPORTS: Final = ("polling", "websocket")
+_CLIENT: Final = ("packets.js", "carriers.js", "client.js")
 _REFUSALS: Final = {
     0: "Transport unknown",
     1: "Session ID unknown",
@@ -108,6 +109,9 @@ class EngineIOTransformer:
             Reject: it is refused.
         """
         query = _Query(request)
+        if query.transport == "websocket" and query.sid is None and request.method == "GET":
+            # Pages are not told why a WebSocket was refused: the generated client asks like this. The rest is as ever.
+            await self.authorize(request)
         session = self._verify(request, query, upgrade=False)
         if session is None:
             await self.authorize(request)
@@ -146,6 +150,10 @@ class EngineIOTransformer:
     def client_modules(cls) -> Mapping[str, str]:
         """Give the client's side, for the generated browser client."""
         return {"engine.io": _client()}
+
+    def client_options(self) -> Mapping[str, Any]:
+        """Say what the client's side has to know: which transports there are, unless both are."""
+        return {} if set(self.transports) == {*_TRANSPORTS} else {"transports": list(self.transports)}
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet of Primus' as one Engine.IO message."""
@@ -235,7 +243,8 @@ class _Refusal(Reject):
 
 @functools.cache
 def _client() -> str:
-    return (resources.files("ahtransport.transports.engineio") / "client.js").read_text(encoding="utf-8")
+    folder = resources.files("ahtransport.transports.engineio")
+    return "".join((folder / name).read_text(encoding="utf-8") for name in _CLIENT)
 
 
 def _take(options: dict[str, Any], name: str, default: Any) -> Any:

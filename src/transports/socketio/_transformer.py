@@ -91,8 +91,8 @@ class SocketIOTransformer(EngineIOTransformer):
         return {**super().client_modules(), "socket.io": _client()}
 
     def client_options(self) -> Mapping[str, Any]:
-        """Say what the client's side has to know: which parser is spoken."""
-        return {"parser": "msgpack"} if self._msgpack else {}
+        """Say what the client's side has to know: which transports there are, and which parser."""
+        return {**super().client_options(), **({"parser": "msgpack"} if self._msgpack else {})}
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
