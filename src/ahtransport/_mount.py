@@ -12,6 +12,7 @@ from ahtransport._config import read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
+from ahtransport._log import get_logger
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ahtransport.client import BrowserClient
 
 __all__ = ["Choice", "Mount", "choices", "session_key"]
+
+_log = get_logger()
 
 _KEY: Final = "servers.websocket.server.transformer"
 
@@ -126,9 +129,15 @@ class Mount:
         self.claims: Callable[[Request], bool] = getattr(self.transformer, "claims", lambda request: True)
 
     def client_side(self) -> Wire:
-        """Say what the transformer brings to the generated client."""
-        options = getattr(self.transformer, "client_options", dict)
-        return Wire(self.transformer.name, self.pathname, getattr(self.transformer, "client_modules", None), options())
+        """Give what the transformer brings to the generated client: nothing, where it has nothing or that fails."""
+        modules: Mapping[str, str] = {}
+        options: Mapping[str, Any] = {}
+        try:
+            options = dict(getattr(self.transformer, "client_options", dict)())
+            modules = dict(getattr(self.transformer, "client_modules", dict)())
+        except Exception:
+            _log.exception("the client side of the transformer %s failed", self.transformer.name)
+        return Wire(self.transformer.name, self.pathname, modules, options)
 
     def takes(self, path: str) -> bool:
         """Tell whether a path is this transformer's; as in Primus, every path that begins with the pathname is."""

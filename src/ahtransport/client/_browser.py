@@ -82,7 +82,7 @@ class BrowserClient:
         path = "/".join(("", *self._folders, self.name))
         self._urls = {f"{at}{path}{ext}": ext for at in ("", "/public") for ext in _MIMES} if self.name else {}
         # Where a transformer stands among those that have a client side; others have to make do without.
-        self._places = [index for index, wire in enumerate(wires) if wire.modules is not None]
+        self._places = [index for index, wire in enumerate(wires) if wire.modules]
         self._wires = [wires[index] for index in self._places]
         kind = parser_kind(parser)
         self.trouble = _trouble(wires, self._wires, parser, kind)
@@ -106,9 +106,7 @@ class BrowserClient:
             parsers.append(("msgpack", source("msgpack.js")))
         if "custom" in self._kinds:
             parsers.append(("custom", self._custom))
-        modules: dict[str, str] = {}
-        for wire in self._wires:
-            modules.update(wire.modules() if wire.modules is not None else {})
+modules = {name: text for wire in self._wires for name, text in wire.modules.items()}
         return assemble(
             Parts(
                 version=_version(),

@@ -12,7 +12,7 @@ from ahtransport._errors import ConfigError
 from ahtransport._parsers import JSONParser, MessagePackParser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ahtransport._config import Config
     from ahtransport.abc import Parser
@@ -31,13 +31,13 @@ class Wire:
     Attributes:
         name: the transformer's.
         pathname: where it is mounted.
-        modules: gives JavaScript sources by name; None: it has no client side.
+        modules: JavaScript sources by name; empty: it has no client side.
         options: what the client side has to know of the server's.
     """
 
     name: str
     pathname: str
-    modules: Callable[[], Mapping[str, str]] | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
