@@ -106,7 +106,7 @@ class BrowserClient:
             parsers.append(("msgpack", source("msgpack.js")))
         if "custom" in self._kinds:
             parsers.append(("custom", self._custom))
-modules = {name: text for wire in self._wires for name, text in wire.modules.items()}
+        modules = {name: text for wire in self._wires for name, text in wire.modules.items()}
         return assemble(
             Parts(
                 version=_version(),
