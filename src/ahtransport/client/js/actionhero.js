@@ -29,6 +29,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._connectDone = null;
     this._cause = null; // why the connection failed, as far as is known
     this._leaving = new Set(); // rooms whose roomLeave is not answered yet
+    this._queue = new Map(); // by messageId: what waits for the connection, and for its rooms
     this._unfollow = () => {};
   }
 
@@ -45,7 +46,7 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** What carries the messages now: "websocket" or "polling"; undefined when nothing does. */
   get transport() {
-    return this.client && this.state !== 'disconnected' ? this.client.transport : undefined;
+    return this.client ? this.client.transport : undefined;
   }
 
   // Connecting
@@ -81,15 +82,17 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._ended = true;
     const before = this.state;
     this.state = 'disconnected';
-    if (this.client) this.client.end();
     this._stop(error);
+    if (this.client) this.client.end();
     if (before !== 'disconnected') this.emit('disconnected');
   }
 
-  /** Nothing comes any more over the connection that was: fail what waits for it. */
+  /** Nothing comes any more over the connection that was: fail what was sent over it. What waits goes over the next. */
   _stop(error) {
     this._session += 1;
+    const waiting = new Set(this._ended ? [] : [...this._queue.keys()].map(String));
     for (const id of Object.keys(this.callbacks)) {
+      if (waiting.has(id)) continue;
       const { fail } = this.callbacks[id];
       if (fail) callSafely(() => fail(error));
       else delete this.callbacks[id];
@@ -121,7 +124,7 @@ class ActionheroWebsocketClient extends EventEmitter {
         this.state = 'reconnecting';
         this.emit('reconnecting', attempt);
       },
-      close: () => this._lost(),
+      close: (why) => this._lost(why),
       end: () => this._gone(),
       refused: (refusal) => {
         const { status, reason, data } = refusal || {};
@@ -129,11 +132,7 @@ class ActionheroWebsocketClient extends EventEmitter {
         this._cause = callError('REFUSED', text, { refused: true, status, reason, data });
         this.emit('refused', refusal);
       },
-      dropped: (message) => {
-        const waiting = message && this.callbacks[message.messageId];
-        if (waiting && waiting.fail) waiting.fail(callError('DROPPED', 'the queue is full: the message was dropped'));
-        this.emit('dropped', message);
-      },
+      dropped: (message) => this._dropped(message),
       stale: (own, servers) => this.emit('stale', own, servers),
       transport: (name) => this.emit('transport', name),
     };
@@ -144,10 +143,11 @@ class ActionheroWebsocketClient extends EventEmitter {
   }
 
   /** The connection broke. Primus may try again: it says so by 'reconnect scheduled', or by 'end'. */
-  _lost() {
+  _lost(why) {
     const before = this.state;
     this.state = before === 'connected' ? 'disconnected' : before;
-    this._stop(callError('DISCONNECTED', 'the connection was lost', { cause: this._cause }));
+    const text = why && why.reason ? `the connection was lost: ${why.reason}` : 'the connection was lost';
+    this._stop(callError('DISCONNECTED', text, { cause: this._cause }));
     if (before === 'connected') this.emit('disconnected');
   }
 
@@ -166,40 +166,40 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** A connection is there, always a stranger to the server: join the rooms in their order, then ask who we are. */
   _configure() {
-    const session = this._session += 1;
-    const current = (run) => (...args) => session === this._session && run(...args);
+    this._session += 1;
+    const session = this._session;
+    const isCurrent = () => session === this._session;
+    const ask = (message, done) => this._send(message, (error, response) => isCurrent() && done(error, response), true);
     this._ended = false;
     this._cause = null;
     // A server without actions never answers. That shall not leave who waits for connect() in the dark.
-    const patience = setTimeout(current(() => {
+    const patience = setTimeout(() => {
+      if (!isCurrent()) return;
       const error = callError('TIMEOUT', 'connected, but the server does not answer: does it speak ActionHero\'s protocol?');
       this.emit('error', error);
       this._connected(error);
-    }), this.options.timeout || CONFIG.client.timeout);
+    }, combine(CONFIG.client, this.options).timeout);
 
     const refused = new Map();
-    let waiting = this.rooms.length;
-    const finish = () => this._send({ event: 'detailsView' }, (failed, response) => {
+    const finish = () => ask({ event: 'detailsView' }, (failed, response) => {
       clearTimeout(patience);
-      if (session !== this._session) return;
       if (failed) {
         this.emit('error', failed);
         this._connected(failed);
         return;
       }
-      const { data } = response;
-      for (const room of data.rooms) {
-        if (!this.rooms.includes(room) && !this._leaving.has(room)) this.rooms.push(room);
-      }
-      this.rooms = this.rooms.filter((room) => !refused.has(room) || data.rooms.includes(room));
-      this._know(data);
+      const { rooms } = response.data;
+      this.rooms = this.rooms.filter((room) => !refused.has(room) || rooms.includes(room));
+      for (const room of rooms) if (!this._leaving.has(room)) this._inside(room);
+      this._know(response.data);
       this._established(response);
       refused.forEach((error, room) => this.rooms.includes(room) || this.emit('error', error));
     });
-    this.rooms.slice().forEach((room) => this._send({ event: 'roomAdd', room }, (error) => {
+    let waiting = this.rooms.length;
+    this.rooms.forEach((room) => ask({ event: 'roomAdd', room }, (error) => {
       if (error) refused.set(room, Object.assign(error, { room }));
       waiting -= 1;
-      if (waiting === 0 && session === this._session) finish();
+      if (waiting === 0) finish();
     }));
     if (waiting === 0) finish();
   }
@@ -208,6 +208,9 @@ class ActionheroWebsocketClient extends EventEmitter {
     const again = this._wasConnected;
     this._wasConnected = true;
     this.state = 'connected';
+    const queue = [...this._queue.values()];
+    this._queue.clear();
+    queue.forEach((message) => this.client.write(message));
     this.emit(again ? 'reconnect' : 'connected');
     this._connected(null, details);
   }
@@ -238,7 +241,8 @@ class ActionheroWebsocketClient extends EventEmitter {
     return promised(eitherCallback(callback), (done) => this._send(message, done));
   }
 
-  _send(message, done) {
+  /** @param inside whether it belongs to connecting itself, so that it must not wait for that. */
+  _send(message, done, inside = false) {
     this.messageId += 1;
     const given = (message.params && message.params.messageId) || message.messageId;
     const messageId = given || this.messageId;
@@ -252,6 +256,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     let timer;
     const settle = (error, response) => {
       if (this.callbacks[messageId] === answered) delete this.callbacks[messageId];
+      this._queue.delete(messageId);
       clearTimeout(timer);
       done(error, response);
     };
@@ -262,8 +267,25 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (patience > 0) {
       timer = setTimeout(() => answered.fail(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
     }
-    // While it reconnects Primus keeps the message until the connection is there again.
-    this.client.write(Object.assign({}, message, { messageId }));
+    const complete = Object.assign({}, message, { messageId });
+    if (inside || this.state === 'connected') this.client.write(complete);
+    else this._enqueue(complete);
+  }
+
+  /** Keep it until there is a connection and its rooms are joined: what is said meanwhile is for them. */
+  _enqueue(message) {
+    const { queueSize } = combine({ queueSize: Infinity }, CONFIG.client, this.options);
+    this._queue.set(message.messageId, message);
+    if (this._queue.size <= queueSize) return;
+    const [[oldest, dropped]] = this._queue;
+    this._queue.delete(oldest);
+    this._dropped(dropped);
+  }
+
+  _dropped(message) {
+    const waiting = message && this.callbacks[message.messageId];
+    if (waiting && waiting.fail) waiting.fail(callError('DROPPED', 'the queue is full: the message was dropped'));
+    this.emit('dropped', message);
   }
 
   /** What Primus received; every message is told by the event 'message', also responses. */
@@ -336,10 +358,13 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Join a room, now and after every reconnect. */
   roomAdd(room, callback) {
     return promised(eitherCallback(callback), (done) => this._send({ event: 'roomAdd', room }, (error, response) => {
-      const inside = !error || /already in this room/.test(error.message);
-      if (inside && !this.rooms.includes(room)) this.rooms.push(room);
+      if (!error || /already in this room/.test(error.message)) this._inside(room);
       done(error, response);
     }));
+  }
+
+  _inside(room) {
+    if (!this.rooms.includes(room)) this.rooms.push(room);
   }
 
   /** Leave a room, and forget it. */
