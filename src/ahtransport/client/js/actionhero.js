@@ -12,7 +12,7 @@ class ActionheroWebsocketClient extends EventEmitter {
    */
   constructor(options, client) {
     super();
-    this.callbacks = Object.create(null); // by messageId
+    this.callbacks = Object.create(null); // what gets a response, by messageId
     this.messageId = 0;
     this.id = null;
     this.fingerprint = null;
@@ -29,7 +29,8 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._connectDone = null;
     this._cause = null; // why the connection failed, as far as is known
     this._leaving = new Set(); // rooms whose roomLeave is not answered yet
-    this._queue = new Map(); // by messageId: what waits for the connection, and for its rooms
+    this._exchange = new Exchange(this);
+    this._patience = undefined; // the timer of a server that does not answer
     this._unfollow = () => {};
   }
 
@@ -87,16 +88,11 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (before !== 'disconnected') this.emit('disconnected');
   }
 
-  /** Nothing comes any more over the connection that was: fail what was sent over it. What waits goes over the next. */
+  /** Nothing comes any more over the connection that was. */
   _stop(error) {
     this._session += 1;
-    const waiting = new Set(this._ended ? [] : [...this._queue.keys()].map(String));
-    for (const id of Object.keys(this.callbacks)) {
-      if (waiting.has(id)) continue;
-      const { fail } = this.callbacks[id];
-      if (fail) callSafely(() => fail(error));
-      else delete this.callbacks[id];
-    }
+    clearTimeout(this._patience);
+    this._exchange.fail(error, this._ended);
     if (this._ended) this._connected(error);
   }
 
@@ -132,7 +128,7 @@ class ActionheroWebsocketClient extends EventEmitter {
         this._cause = callError('REFUSED', text, { refused: true, status, reason, data });
         this.emit('refused', refusal);
       },
-      dropped: (message) => this._dropped(message),
+      dropped: (message) => this._exchange.dropped(message),
       stale: (own, servers) => this.emit('stale', own, servers),
       transport: (name) => this.emit('transport', name),
     };
@@ -169,12 +165,14 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._session += 1;
     const session = this._session;
     const isCurrent = () => session === this._session;
-    const ask = (message, done) => this._send(message, (error, response) => isCurrent() && done(error, response), true);
+    const ask = (message, done) => {
+      this._exchange.send(message, (error, response) => isCurrent() && done(error, response), true);
+    };
     this._ended = false;
     this._cause = null;
     // A server without actions never answers. That shall not leave who waits for connect() in the dark.
-    const patience = setTimeout(() => {
-      if (!isCurrent()) return;
+    clearTimeout(this._patience);
+    this._patience = setTimeout(() => {
       const error = callError('TIMEOUT', 'connected, but the server does not answer: does it speak ActionHero\'s protocol?');
       this.emit('error', error);
       this._connected(error);
@@ -182,7 +180,7 @@ class ActionheroWebsocketClient extends EventEmitter {
 
     const refused = new Map();
     const finish = () => ask({ event: 'detailsView' }, (failed, response) => {
-      clearTimeout(patience);
+      clearTimeout(this._patience);
       if (failed) {
         this.emit('error', failed);
         this._connected(failed);
@@ -208,9 +206,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     const again = this._wasConnected;
     this._wasConnected = true;
     this.state = 'connected';
-    const queue = [...this._queue.values()];
-    this._queue.clear();
-    queue.forEach((message) => this.client.write(message));
+    this._exchange.flush();
     this.emit(again ? 'reconnect' : 'connected');
     this._connected(null, details);
   }
@@ -241,62 +237,17 @@ class ActionheroWebsocketClient extends EventEmitter {
     return promised(eitherCallback(callback), (done) => this._send(message, done));
   }
 
-  /** @param inside whether it belongs to connecting itself, so that it must not wait for that. */
-  _send(message, done, inside = false) {
-    this.messageId += 1;
-    const given = (message.params && message.params.messageId) || message.messageId;
-    const messageId = given || this.messageId;
-    if (this._ended) {
-      const error = callError('DISCONNECTED', 'not connected: call connect() first');
-      Promise.resolve().then(() => done(error, responseOf(error, messageId)));
-      return;
-    }
-    const earlier = this.callbacks[messageId];
-    if (earlier && earlier.fail) earlier.fail(callError('REPLACED', 'another call took this messageId'));
-    let timer;
-    const settle = (error, response) => {
-      if (this.callbacks[messageId] === answered) delete this.callbacks[messageId];
-      this._queue.delete(messageId);
-      clearTimeout(timer);
-      done(error, response);
-    };
-    const answered = (response) => settle(errorIn(response), response);
-    answered.fail = (error) => settle(error, responseOf(error, messageId));
-    this.callbacks[messageId] = answered;
-    const patience = this.options.responseTimeout;
-    if (patience > 0) {
-      timer = setTimeout(() => answered.fail(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
-    }
-    const complete = Object.assign({}, message, { messageId });
-    if (inside || this.state === 'connected') this.client.write(complete);
-    else this._enqueue(complete);
-  }
-
-  /** Keep it until there is a connection and its rooms are joined: what is said meanwhile is for them. */
-  _enqueue(message) {
-    const { queueSize } = combine({ queueSize: Infinity }, CONFIG.client, this.options);
-    this._queue.set(message.messageId, message);
-    if (this._queue.size <= queueSize) return;
-    const [[oldest, dropped]] = this._queue;
-    this._queue.delete(oldest);
-    this._dropped(dropped);
-  }
-
-  _dropped(message) {
-    const waiting = message && this.callbacks[message.messageId];
-    if (waiting && waiting.fail) waiting.fail(callError('DROPPED', 'the queue is full: the message was dropped'));
-    this.emit('dropped', message);
+  _send(message, done) {
+    this._exchange.send(message, done);
   }
 
   /** What Primus received; every message is told by the event 'message', also responses. */
   handleMessage(message) {
     this.emit('message', message);
     if (typeof message !== 'object' || message === null) return;
-    const { context, messageId } = message;
+    const { context } = message;
     if (context === 'response') {
-      const answered = this.callbacks[messageId];
-      delete this.callbacks[messageId];
-      if (typeof answered === 'function') answered(message);
+      this._exchange.answered(message);
     } else if (context === 'user') {
       this.emit('say', message);
     } else if (context === 'alert') {

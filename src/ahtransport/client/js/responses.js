@@ -1,4 +1,5 @@
-// What every call of ActionheroWebsocketClient has in common: callbacks, promises, errors; and actions over HTTP.
+// What the calls of ActionheroWebsocketClient have in common: callbacks, promises, errors, the way to the server and
+// back; and the other way, over HTTP.
 
 /**
  * Make an Error of a call. Its `code`:
@@ -59,6 +60,97 @@ function callSafely(run) {
   }
 }
 
+/** Messages on their way to the server, and who waits for the responses. */
+class Exchange {
+  /** @param owner has `client`, `callbacks`, `options`, `messageId`, `state`, `_ended` and `emit`. */
+  constructor(owner) {
+    this._owner = owner;
+    this._queue = new Map(); // by messageId: what waits for the connection, and for its rooms
+  }
+
+  /** @param inside whether it belongs to connecting itself, so that it must not wait for that. */
+  send(message, done, inside = false) {
+    const owner = this._owner;
+    owner.messageId += 1;
+    const messageId = (message.params && message.params.messageId) || message.messageId || owner.messageId;
+    if (owner._ended) {
+      const error = callError('DISCONNECTED', 'not connected: call connect() first');
+      Promise.resolve().then(() => done(error, responseOf(error, messageId)));
+      return;
+    }
+    this._await(messageId, done);
+    const complete = Object.assign({}, message, { messageId });
+    if (inside || owner.state === 'connected') owner.client.write(complete);
+    else this._enqueue(complete);
+  }
+
+  _await(messageId, done) {
+    const { callbacks, options } = this._owner;
+    let timer;
+    const settle = (error, response) => {
+      if (callbacks[messageId] === answered) delete callbacks[messageId];
+      this._queue.delete(messageId);
+      clearTimeout(timer);
+      done(error, response);
+    };
+    const answered = (response) => settle(errorIn(response), response);
+    answered.fail = (error) => settle(error, responseOf(error, messageId));
+    this._failOne(messageId, callError('REPLACED', 'another call took this messageId'));
+    callbacks[messageId] = answered;
+    const patience = options.responseTimeout;
+    if (patience > 0) {
+      timer = wait(() => answered.fail(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
+    }
+  }
+
+  /**
+   * Keep it until there is a connection and its rooms are joined: what is said meanwhile is for them. (Primus' own
+   * buffer is sent as soon as there is a connection, before anybody can join anything.)
+   */
+  _enqueue(message) {
+    const { queueSize } = combine({ queueSize: Infinity }, CONFIG.client, this._owner.options);
+    this._queue.set(message.messageId, message);
+    if (this._queue.size <= queueSize) return;
+    const [[oldest, dropped]] = this._queue;
+    this._queue.delete(oldest);
+    this.dropped(dropped);
+  }
+
+  /** Send what had to wait. */
+  flush() {
+    const messages = [...this._queue.values()];
+    this._queue.clear();
+    messages.forEach((message) => this._owner.client.write(message));
+  }
+
+  /** A message fell out of a queue. */
+  dropped(message) {
+    if (message) this._failOne(message.messageId, callError('DROPPED', 'the queue is full: the message was dropped'));
+    this._owner.emit('dropped', message);
+  }
+
+  answered(response) {
+    const { callbacks } = this._owner;
+    const answered = callbacks[response.messageId];
+    delete callbacks[response.messageId];
+    if (typeof answered === 'function') answered(response);
+  }
+
+  /** No response comes over the connection that was. What has to wait goes over the next, unless there is none. */
+  fail(error, all) {
+    const waiting = new Set(all ? [] : [...this._queue.keys()].map(String));
+    Object.keys(this._owner.callbacks).filter((id) => !waiting.has(id)).forEach((id) => this._failOne(id, error));
+  }
+
+  _failOne(messageId, error) {
+    const { callbacks } = this._owner;
+    const answered = callbacks[messageId];
+    delete callbacks[messageId];
+    // A page may have put its own function there, which knows of responses only.
+    if (answered && answered.fail) callSafely(() => answered.fail(error));
+  }
+}
+
 /**
  * Ask for an action over HTTP. Gives [response, status]: an answer that is an error is a response as well.
  *
@@ -89,7 +181,7 @@ async function requestAction(options, params) {
   if (patience > 0 && typeof AbortController === 'function') {
     const controller = new AbortController();
     request.signal = controller.signal;
-    timer = setTimeout(() => {
+    timer = wait(() => {
       late = true;
       controller.abort();
     }, patience);
