@@ -59,6 +59,8 @@ class EchoApp:
                 connection.close(reconnect=True)
             case {"do": "restart"}:
                 self.restart_wanted.set()
+            case {"do": "destroy"}:  # what this means to clients is the option destroy_clients_on_shutdown
+                self.server.shutdown()
             case {"do": "ended"}:
                 await connection.send({"ended": self.ended})
             case {"do": "broadcast", "message": text}:

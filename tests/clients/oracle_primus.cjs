@@ -27,6 +27,7 @@ const COMMANDS = {
   last: (spark) => spark.end('the last word'),
   bounce: (spark) => spark.end(undefined, { reconnect: true }),
   restart: () => restart(),
+  destroy: (spark, message, primus) => primus.destroy(),
   ended: (spark) => spark.write({ ended }),
   broadcast: (spark, { message }, primus) => primus.write(message),
 };

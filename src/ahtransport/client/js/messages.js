@@ -57,15 +57,22 @@ class Messenger extends EventEmitter {
     return this;
   }
 
-  /** Send an event that is to be answered: a promise of the answer. It fails with the connection, or after `timeout`. */
+  /**
+   * Send an event that is to be answered: a promise of the answer, an array when it is several values. It fails with
+   * the connection, or after `timeout`.
+   */
   call(event, ...args) {
     return new Promise((resolve, reject) => {
       let timer;
-      const settle = (done) => (result) => {
+      const answered = (...answer) => {
         clearTimeout(timer);
-        done(result);
+        resolve(answer.length > 1 ? answer : answer[0]);
       };
-      const id = this._calls.send(event, args, settle(resolve), settle(reject));
+      const failed = (error) => {
+        clearTimeout(timer);
+        reject(error);
+      };
+      const id = this._calls.send(event, args, answered, failed);
       const { timeout } = this.options;
       if (timeout) timer = wait(() => this._calls.fail(id, new Error(`No answer to "${event}" came in time`)), timeout);
     });

@@ -63,7 +63,8 @@ class Client extends Messenger {
   open() {
     if (this.destroyed) return this.critical(new Error('This client was destroyed'));
     this._wanted = true;
-    this._clearTimers();
+    clearTimeout(this._openTimer);
+    this._openTimer = undefined;
     if (this.readyState !== Primus.CLOSED || this.recovery.hurry()) return this;
     const { timeout } = this.options;
     if (timeout) this._connectTimer = wait(() => this._timeOut(), timeout);

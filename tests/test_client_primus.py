@@ -1,0 +1,183 @@
+"""The Primus client that the server generates, in Node.js: alone, against npm Primus and against ours.
+
+Each scenario of tests/clients/generated_primus.cjs runs twice, with a real Primus server and with ours, and the two
+records must be equal. What the scenario itself has to show is asserted on the record as well.
+"""
+
+import json
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from ahtransport import Server
+from clients.app import EchoApp, served
+from clients.harness import Record, node_marks, of_transformer, oracle, run_node
+
+pytestmark = node_marks
+
+#: What carries the messages: the transformer, and whether WebSockets are avoided.
+CARRIERS: dict[str, dict[str, Any]] = {
+    "websockets": {"transformer": "websockets"},
+    "engine.io": {"transformer": "engine.io"},
+    "polling": {"transformer": "engine.io", "websockets": False},
+}
+CASES = [
+    pytest.param(carrier, id=carrier, marks=of_transformer(options["transformer"]))
+    for carrier, options in CARRIERS.items()
+]
+
+SCENARIOS = (
+    "echo",
+    "queue",
+    "away",
+    "id",
+    "big",
+    "heartbeat",
+    "restart",
+    "destroyed",
+    "end",
+    "last",
+    "bounce",
+    "leave",
+    "again",
+    "broadcast",
+    "refused",
+    "transforms",
+    "emitter",
+)
+
+BACK = ["open", "close", "reconnect scheduled", "reconnected", "open"]
+
+
+def write_client(directory: Path, **options: Any) -> str:
+    """Write the client that a server with these options generates; give its path."""
+    files = Server(**options).client_files()
+    path = directory / "client.js"
+    path.write_bytes(files.files[f"{files.name}.js"])
+    return str(path)
+
+
+def server_options(scenario: str, transformer: str) -> dict[str, Any]:
+    """What ours is started with."""
+    options: dict[str, Any] = {"transformer": transformer}
+    if scenario == "heartbeat":
+        options |= {"ping_interval": 600, "timeout": 1500}
+    if scenario == "destroyed":
+        options |= {"destroy_clients_on_shutdown": True}
+    return options
+
+
+def oracle_options(scenario: str, transformer: str) -> dict[str, Any]:
+    """The same for the real Primus."""
+    options: dict[str, Any] = {"transformer": transformer}
+    if scenario == "heartbeat":
+        options |= {"pingInterval": 600}
+    if scenario == "emitter":
+        options |= {"emitter": True}
+    return options
+
+
+async def both(scenario: str, carrier: str, directory: Path) -> list[Record]:
+    """Run the scenario against a real Primus and against ours; the record, once it is seen to be the same."""
+    transformer = CARRIERS[carrier]["transformer"]
+    options = server_options(scenario, transformer)
+    file = write_client(directory, **options)
+    expected: list[Record] = []
+    records: list[Record] = []
+
+    async def drive(running: AbstractAsyncContextManager[str], into: list[Record]) -> None:
+        async with running as url:
+            into.extend(await run_node("generated_primus.cjs", file, scenario, url, json.dumps(CARRIERS[carrier])))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drive, oracle(8, oracle_options(scenario, transformer)), expected)
+        nursery.start_soon(drive, served(EchoApp(**options)), records)
+    assert records == expected
+    return records
+
+
+def events(records: list[Record]) -> list[str]:
+    return [record["event"] for record in records if "event" in record]
+
+
+@pytest.mark.parametrize("carrier", CASES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_same_with_primus_and_with_ours(scenario: str, carrier: str, tmp_path: Path) -> None:
+    records = await both(scenario, carrier, tmp_path)
+    last = records[-1]
+    match scenario:
+        case "echo":
+            echoes = [record for record in records if "sent" in record]
+            assert len(echoes) > 30
+            assert all(record["got"] == record["sent"] for record in echoes)
+            assert records[-2:] == [
+                {"deep": True},
+                {"transport": True, "transformer": CARRIERS[carrier]["transformer"]},
+            ]
+        case "queue":
+            assert last == {"answers": list(range(100))}
+        case "away":
+            assert events(records) == BACK
+            assert records[-2:] == [{"got": "first"}, {"got": "second"}]
+        case "id":
+            assert last == {"type": "string", "filled": True, "stable": True, "own": True}
+        case "big":
+            assert last == {"size": 1 << 20, "length": 1 << 20, "same": True}
+        case "heartbeat":
+            assert records.count({"beat": True}) == 3
+            assert last == {"strayed": [], "got": "still here"}
+            assert events(records) == ["open"]
+        case "restart" | "bounce":
+            assert events(records) == BACK
+            assert last["got"] == "back"
+        case "end" | "destroyed":
+            assert events(records) == ["open", "close", "end"]
+            assert last["reconnecting"] is False
+        case "last":
+            assert records == [{"event": "open"}, {"got": "the last word"}, {"event": "close"}, {"event": "end"}]
+        case "leave":
+            assert {"ended": 1} in records
+            assert last == {"state": 2, "destroyed": True}
+        case "again":
+            assert [record["got"] for record in records if "got" in record] == [0, 1, 2]
+            assert events(records) == ["open", "close", "end"] * 3
+        case "broadcast":
+            assert len(last["heard"]) == 3
+        case "refused":
+            refusals = [(record["status"], record["reason"]) for record in records if "reason" in record]
+            assert refusals == [(401, "a token is required"), (403, "this token is not known")]
+            assert events(records) == ["error", "refused", "close", "end"] * 2 + ["open"]
+            assert records.count({"state": 2, "reconnecting": False}) == 2
+        case "transforms":
+            assert last == {"got": ["yours"]}
+        case "emitter":
+            assert {"answers": ["hello x", "hello y"]} in records
+            assert {"answered": [42]} in records
+            assert last == {"got": {"plain": "message"}}
+
+
+@pytest.mark.parametrize("carrier", CASES)
+@pytest.mark.parametrize("scenario", ["silent", "nobody"])
+async def test_no_server(scenario: str, carrier: str, tmp_path: Path) -> None:
+    file = write_client(tmp_path, transformer=CARRIERS[carrier]["transformer"])
+    options = json.dumps(CARRIERS[carrier])
+    records = await run_node("generated_primus.cjs", file, scenario, "http://127.0.0.1:1", options)
+    if scenario == "silent":
+        late = {"event": "reconnect timeout", "message": "Failed to reconnect in a timely manner"}
+        assert events(records[:3]) == ["timeout", "close", "end"]
+        assert events(records[3:5]) == ["timeout", "reconnect scheduled"]
+        assert records.count(late) == 2
+        assert records[-1] == {"message": "Unable to recover", "attempt": 2}
+    else:
+        assert events(records) == ["error", "reconnect scheduled", "end", "reconnect failed"]
+        assert records[-1] == {"message": "Unable to recover", "attempt": 3}
+
+
+@pytest.mark.transformer("websockets")
+async def test_units(tmp_path: Path) -> None:
+    records = await run_node("generated_units.cjs", write_client(tmp_path, transformer="websockets"))
+    names = [record["passed"] for record in records]
+    assert len(names) == len(set(names)) > 60
