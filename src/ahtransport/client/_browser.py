@@ -22,14 +22,7 @@ from ahtransport.client._assemble import CLIENT, Client, Parts, assemble, identi
 from ahtransport.client._files import ClientFiles, write_file
 from ahtransport.client._options import Wire, client_config, parser_kind
 from ahtransport.client._sources import source, to_json
-
-try:  # TEMPORARY, until it is there
-    from ahtransport.client._types import declarations
-except ImportError:
-
-    def declarations(name, actions, *, module) -> str:
-        return ""  # type: ignore
-
+from ahtransport.client._types import declarations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -19,9 +19,6 @@ def source(name: str) -> str:
     Raises:
         FileNotFoundError: there is none: the installation is not complete.
     """
-    if not (resources.files("ahtransport.client") / "js" / name).is_file():  # TEMPORARY
-        print("MISSING", name)
-        return ""
     return (resources.files("ahtransport.client") / "js" / name).read_text(encoding="utf-8")
 
 
