@@ -147,4 +147,5 @@ async def _announced(script: str, *args: str) -> AsyncIterator[str]:
 drive_primus = functools.partial(run_node, "primus_driver.cjs")
 drive_actionhero = functools.partial(run_node, "actionhero_driver.cjs")
 drive_engineio = functools.partial(run_node, "engineio_driver.cjs")
+drive_wire = functools.partial(run_node, "generated_wires.cjs")
 drive_socketio = functools.partial(run_node, "socketio_driver.cjs")

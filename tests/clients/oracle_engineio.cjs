@@ -16,6 +16,7 @@ const COMMANDS = {
     socket.close();
   },
   ended: (socket) => socket.send(JSON.stringify({ ended })),
+  broadcast: (socket, { message }) => Object.values(engine.clients).forEach((one) => one.send(JSON.stringify(message))),
   transport: (socket) => socket.send(JSON.stringify(socket.transport.name)),
   freeze: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000),
   count: (socket, { to }, next = 0) => {
