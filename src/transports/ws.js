@@ -15,11 +15,12 @@ class PlainWebSocket {
     this._error = undefined;
     this._inquiry = undefined; // what aborts the question why we were not let in
     try {
+      if (!target.WebSocket) throw new Error('There is no WebSocket here; the option WebSocket may give one');
       // Pages ignore the third argument. npm ws takes its options there, such as headers.
       this._socket = new target.WebSocket(this._address.replace(/^http/, 'ws'), [], target.options);
       this._listen();
     } catch (error) {
-      // Pages don't allow ws: from https:, and there may be no WebSocket at all. Trying again does not help.
+      // Pages that came by https may not use ws: either. Trying again does not help.
       Promise.resolve().then(() => this._close({ error, final: true }));
     }
   }

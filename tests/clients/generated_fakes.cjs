@@ -133,7 +133,7 @@ function page() {
 
 // What the file may find around it; what a test does not give is not there.
 const SURROUNDINGS = [
-  'setTimeout', 'clearTimeout', 'Date', 'Math', 'fetch', 'WebSocket', 'require', 'self', 'addEventListener', 'removeEventListener',
+  'setTimeout', 'clearTimeout', 'Date', 'Math', 'fetch', 'WebSocket', 'require', 'process', 'self', 'addEventListener', 'removeEventListener',
   'navigator', 'document', 'location',
 ];
 

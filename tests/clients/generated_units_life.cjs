@@ -131,9 +131,10 @@ test('failure: without the strategy it is the end', async () => {
 });
 
 test('failure: there is no WebSocket', async () => {
-  const { clock, connect, plain } = world();
+  const { clock, connect, events, plain } = world();
   connect({ WebSocket: undefined });
   await clock.advance(1e5);
+  assert.match(events[1][1].message, /no WebSocket here/);
   assert.deepEqual(plain(), ['error', 'close', 'end']);
   connect({ WebSocket: class { constructor() { throw new Error('the page is secure'); } } });
   await clock.advance(1e5);
@@ -257,7 +258,7 @@ test('close: the server says not to come back', async () => {
   const client = await opened();
   socket().control('primus::server::close');
   assert.deepEqual(plain(), []); // it is not a message, either
-  socket().hangUp(1000);
+  socket().fail('reset'); // then it does not matter how
   await clock.advance(1e6);
   assert.deepEqual(plain(), ['close', 'end']);
   client.open();
@@ -291,14 +292,16 @@ test('reconnect: open does not wait', async () => {
 });
 
 test('reconnect: listeners may end it at any point', async () => {
-  for (const event of ['close', 'reconnect scheduled', 'reconnect', 'reconnected', 'reconnect timeout']) {
+  const events = ['incoming::end', 'close', 'reconnect scheduled', 'outgoing::url', 'outgoing::open', 'reconnect', 'reconnected', 'reconnect timeout'];
+  for (const [event, way] of events.flatMap((name) => [[name, 'end'], [name, 'destroy']])) {
     const { clock, opened } = world();
     const client = await opened({ reconnect: { min: 100, 'reconnect timeout': 1000 } });
-    client.once(event, () => client.end());
+    client.once(event, () => client[way]());
     socket().hangUp();
     await clock.advance(100);
     if (event === 'reconnected') socket().accept();
     await clock.advance(1000);
+    assert.equal(socket().closed !== undefined || socket().readyState === 3, true, event);
     const before = sockets();
     await clock.advance(1e7);
     assert.equal(sockets(), before, event);

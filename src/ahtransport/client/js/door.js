@@ -4,6 +4,23 @@ function Primus(url, options) {
   return Reflect.construct(Client, [url, options], new.target || Primus);
 }
 
+/**
+ * A module by name, in Node.js: seen from this file, which may lie among those that a server gives to pages, or else
+ * from the program that runs. Undefined in a page.
+ */
+function requires(name) {
+  let failure;
+  try {
+    if (typeof require === 'function') return require(name);
+  } catch (error) {
+    failure = error;
+  }
+  const { getBuiltinModule, argv = [] } = typeof process === 'object' && process ? process : {};
+  if (getBuiltinModule && argv[1]) return getBuiltinModule('module').createRequire(argv[1])(name);
+  if (failure) throw failure;
+  return undefined;
+}
+
 Primus.prototype = Client.prototype;
 Primus.prototype.constructor = Primus;
 Object.assign(Primus, {
@@ -12,8 +29,7 @@ Object.assign(Primus, {
   OPEN: 3,
   EventEmitter,
   connect: (url, options) => new Primus(url, options),
-  /** A module by name, where there are modules: in Node.js. */
-  requires: (name) => (typeof require === 'function' ? require(name) : undefined),
+  requires,
 });
 Primus.require = Primus.requires;
 

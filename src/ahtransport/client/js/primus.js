@@ -144,8 +144,11 @@ class Client extends Messenger {
 
   _connect() {
     this._hangUp();
+    this._setState(Primus.OPENING, 'opening');
+    const target = this._target();
+    if (this.readyState !== Primus.OPENING || this.socket) return; // a listener ended it
     const Wire = wires[this._server.wire];
-    const wire = new Wire(this._target(), {
+    const wire = new Wire(target, {
       open: (details) => this.socket === wire && this._opened(wire, details || {}),
       message: (data) => this.socket === wire && this._receive(data),
       event: (name, args, reply) => this.socket === wire && this._receiveEvent(name, args, reply),
@@ -154,7 +157,6 @@ class Client extends Messenger {
       closed: (details) => this.socket === wire && this._closed(details || {}),
     });
     this.socket = wire;
-    this._setState(Primus.OPENING, 'opening');
     this.emit('outgoing::open');
   }
 
@@ -224,15 +226,17 @@ class Client extends Messenger {
   /** The wire is closed, and it was not us. */
   _closed({ code, reason = '', refused, final, error }) {
     const wasOpen = this.readyState === Primus.OPEN;
-    const sentAway = this._sentAway || final;
+    const wasTold = this._sentAway; // and then it does not matter how the connection ends
     const failure = error || new Error(reason || 'The connection failed');
     this._release();
+    if (error) this.emit('incoming::error', error);
     this.emit('incoming::end', { code, reason });
+    if (this.socket || this.readyState === Primus.CLOSED) return;
     if (refused) this._refuse(refused, failure);
-    else if (!wasOpen && !sentAway) this._fail(failure);
+    else if (!wasOpen && !wasTold && !final) this._fail(failure);
     else {
-      if (error) this.emit('error', error);
-      this._lose({ code, reason }, sentAway);
+      if (error && !wasTold) this.emit('error', error);
+      this._lose({ code, reason }, wasTold || final);
     }
   }
 
