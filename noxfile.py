@@ -72,7 +72,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 # The main tests come last but for the figures about them, so that their summary closes the output.
-nox.options.sessions = ["lint", "types", "docs", "clients", f"tests-{HERE}", "coverage"]
+nox.options.sessions = ["lint", "types", "docs", "clients", "browser", f"tests-{HERE}", "coverage"]
 
 measured: list[Path] = []
 """Where the sessions of this run left their coverage data."""
@@ -106,7 +106,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=HERE)
 def types(session: nox.Session) -> None:
     """Mypy, strict, over the package, the tests, the examples and this file."""
-    session.install("-e", ".[test]", *requirements("mypy", "nox"))
+    session.install("-e", ".[test,browser]", *requirements("mypy", "nox"))
     # src/transports is installed as ahtransport.transports; mypy sees that only when it lies there.
     tree = Path(session.create_tmp()) / "tree"
     shutil.rmtree(tree, ignore_errors=True)
@@ -123,10 +123,10 @@ def types(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("transformer", [nox.param(name, id=name) for name in TRANSFORMERS])
 def tests(session: nox.Session, transformer: str) -> None:
-    """All tests but those with npm's clients, over one transformer; what depends on none runs with the first."""
+    """All tests but those with npm's clients or in a browser, over one transformer; the first also has the rest."""
     session.install("-e", ".[test]")
     rest = [] if transformer == TRANSFORMERS[0] else ["--dependent"]
-    pytest(session, "-m", "not node", "--transformer", transformer, *rest)
+    pytest(session, "-m", "not node and not browser", "--transformer", transformer, *rest)
 
 
 @nox.session(python=HERE)
@@ -153,6 +153,38 @@ def npm_ci(session: nox.Session, folder: Path) -> None:
         return
     with session.chdir(folder):
         session.run("npm", "ci", "--no-audit", "--no-fund", external=True)
+
+
+@nox.session(python=HERE)
+def browser(session: nox.Session) -> None:
+    """The generated client and the pages in headless Chromium; keeps screenshots in .nox/screenshots."""
+    chromium = find_chromium() or install_chromium(session)
+    session.install("-e", ".[test,browser]")
+    # The variable makes a browser that is not there a failure; else these tests would only be skipped.
+    env = {"AHTRANSPORT_BROWSER": "1", "CHROMIUM": chromium}
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=env)
+
+
+def find_chromium() -> str | None:
+    """Give the browser's path: what CHROMIUM says, or the first of the usual names."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def install_chromium(session: nox.Session) -> str:
+    """Install Debian's package where that is allowed; fails with what to do where it is not."""
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run("apt-get", "update", external=True, env=env)
+        session.run("apt-get", "install", "-y", "--no-install-recommends", "chromium", external=True, env=env)
+    found = find_chromium()
+    if found is None:
+        session.error(
+            "Chromium not found. Install it with the system's packages (such as: sudo apt-get install chromium) or set "
+            "CHROMIUM to the path of any Chromium or Chrome. Everything else runs without: "
+            "python -m nox -s lint types docs clients tests"
+        )
+    return found
 
 
 @nox.session(python=HERE)

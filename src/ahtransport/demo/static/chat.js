@@ -1,29 +1,24 @@
-// The chat page: Primus' heartbeat and ActionHero's verbs over a WebSocket, plain or with Engine.IO's packets.
-// Everything that people write goes into the page as text, never as markup.
-'use strict'
+// The chat: rooms and words over ActionheroWebsocketClient, which the server generates. What is shown is in chat-view.js.
+import {
+  $, appendMessage, countDown, drawBanner, drawConnection, drawMembers, drawMessages, drawOutbox, drawRooms, journal, scrollToEnd
+} from './chat-view.js'
+import { Outbox } from './chat-outbox.js'
 
-const $ = (id) => document.getElementById(id)
-const FIRST_WAIT = 500 // ms
-const LONGEST_WAIT = 15000 // ms
-const ANSWER_WITHIN = 10000 // ms
-const KEPT = 300 // messages shown per room
+const KEPT = 300 // messages kept per room
+const LOOK_EVERY = 10000 // ms between looks for rooms that others have made
 
-const state = {
-  settings: { pathname: '/primus', rooms: ['defaultRoom', 'otherRoom'] },
-  socket: null,
-  asking: false, // the server what it speaks, before there is a socket
-  send: null, // gives one text to the server
-  me: null,
-  name: '',
-  room: null,
-  rooms: new Map(), // name -> { joined, unread, messages: [], members: Map(id -> name) }
-  waiting: new Map(), // messageId -> { resolve, reject, timer }
-  messageId: 0,
-  attempts: 0,
-  plain: false, // whether the server has ActionHero's verbs only, none of the demo's own actions
-  timer: null,
-  lastSeen: 0
-}
+const polling = new URLSearchParams(location.search).has('polling')
+const client = new window.ActionheroWebsocketClient({
+  ...(polling ? { websockets: false } : {}),
+  reconnect: { min: 500, max: 15000, retries: Infinity }
+})
+
+const rooms = new Map() // name -> see roomOf()
+const mine = new Set() // the ids that this page has had, one per connection
+const link = { state: 'connecting', transformer: '', transport: '', since: null, reconnects: 0, id: '' }
+let current = null // the name of the room that is shown
+let name = ''
+let plain = false // whether the server has ActionHero's verbs only, none of the demo's own actions
 
 // ---- storage that may be forbidden
 
@@ -37,222 +32,225 @@ function recall (key) {
 
 // ---- the connection
 
-// The server says which transformer it has, anew each time: one that has restarted may have another.
-async function connect () {
-  if (state.asking) return
-  state.asking = true
-  clearTimeout(state.timer)
-  show('connecting', state.attempts ? 'connecting again …' : 'connecting …')
-  try {
-    const answer = await fetch(`${state.settings.pathname}/spec`, { signal: AbortSignal.timeout(ANSWER_WITHIN) })
-    dial(await answer.json())
-  } catch (error) {
-    wait({ code: 1006, reason: '' })
-  } finally {
-    state.asking = false
-  }
+function now (changes) {
+  Object.assign(link, changes)
+  drawConnection(link)
 }
 
-function dial ({ pathname, transformer }) {
-  const url = new URL(pathname, location.href)
-  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
-  const engine = transformer === 'engine.io' || transformer === 'socket.io'
-  const events = transformer === 'socket.io' // on top of Engine.IO; a message is the event "message"
-  if (engine) {
-    url.pathname += '/'
-    url.search = `?EIO=4&transport=websocket&_primuscb=${Date.now()}` // the last one asks for Primus' own messages, too
-  }
-  const socket = new WebSocket(url)
-  state.socket = socket
-  state.send = (text) => socket.send(events ? `42["message",${text}]` : engine ? `4${text}` : text)
-  const opened = () => begin().catch((error) => note(error.message, true))
-  let told = false // the server has said that it does not want us back
-  const heard = (text) => {
-    let message
-    try { message = JSON.parse(text) } catch (error) { return }
-    if (typeof message === 'string') {
-      if (message.startsWith('primus::ping::')) {
-        state.send(JSON.stringify(message.replace('primus::ping::', 'primus::pong::')))
-      } else if (message === 'primus::server::close') {
-        told = true
-      }
-    } else if (message) {
-      receive(message)
-    }
-  }
-  socket.onmessage = ({ data }) => {
-    state.lastSeen = Date.now()
-    if (!engine) return heard(data)
-    // Of Engine.IO's packets a page without polling meets these: the handshake, a ping, and messages; of Socket.IO's,
-    // being let in, being told to stay away, and events.
-    if (data[0] === '2') socket.send('3')
-    else if (data[0] === '0') events ? socket.send('40') : opened()
-    else if (data[0] !== '4') return
-    else if (!events) heard(data.slice(1))
-    else if (data.startsWith('40')) opened()
-    else if (data.startsWith('41')) told = true
-    else if (data.startsWith('42["message",')) heard(data.slice(13, -1))
-  }
-  socket.onopen = () => {
-    state.lastSeen = Date.now()
-    if (!engine) opened()
-  }
-  socket.onclose = (event) => {
-    if (state.socket !== socket) return
-    state.socket = null
-    $('text').disabled = $('send').disabled = true
-    for (const { reject, timer } of state.waiting.values()) {
-      clearTimeout(timer)
-      reject(new Error('the connection was lost'))
-    }
-    state.waiting.clear()
-    for (const room of state.rooms.values()) room.joined = false
-    if (told) {
-      show('closed', 'the server has said goodbye', true)
-    } else {
-      wait(event)
-    }
-  }
-}
-
-// Randomised, growing waits, so that everybody does not come back at the same moment.
-function wait (event) {
-  const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** state.attempts++)
-  const until = Date.now() + longest * (0.5 + Math.random() / 2)
-  const reason = event.reason || (event.code === 1013 ? 'too slow' : '')
-  const tick = () => {
-    const seconds = Math.ceil((until - Date.now()) / 1000)
-    if (seconds <= 0 && navigator.onLine !== false) return connect()
-    const when = navigator.onLine === false ? 'offline' : `disconnected, again in ${seconds} s`
-    show('reconnecting', reason ? `${when} (${reason})` : when, true)
-    state.timer = setTimeout(tick, 250)
-  }
-  tick()
-}
-
-function request (event, fields) {
-  return new Promise((resolve, reject) => {
-    if (!state.socket || state.socket.readyState !== WebSocket.OPEN) return reject(new Error('not connected'))
-    const messageId = ++state.messageId
-    const timer = setTimeout(() => {
-      state.waiting.delete(messageId)
-      reject(new Error('the server did not answer'))
-    }, ANSWER_WITHIN)
-    state.waiting.set(messageId, { resolve, reject, timer })
-    state.send(JSON.stringify({ event, ...fields, messageId }))
-  }).then((reply) => {
-    if (reply.error) throw new Error(String(reply.error).replace(/^Error: /, ''))
-    return reply
+function connect () {
+  now({ state: 'connecting' })
+  client.connect().catch((error) => journal(error.message))
+  client.primus.on('offline', () => {
+    now({ state: 'offline', since: null })
+    drawBanner('This device is offline. The chat goes on when it is back.', 'bad', false)
+    countDown(0)
+    journal('this device is offline')
   })
+  client.primus.on('online', () => journal('this device is online'))
+  client.primus.on('end', ended)
 }
 
-const action = (name, params) => request('action', { params: { ...params, action: name } })
-
-function receive (message) {
-  if (message.context === 'response') {
-    const waiting = state.waiting.get(message.messageId)
-    if (waiting) {
-      state.waiting.delete(message.messageId)
-      clearTimeout(waiting.timer)
-      waiting.resolve(message)
-    }
-  } else if (message.context === 'user') {
-    said(message)
-  } else if (message.context === 'presence') {
-    presence(message)
-  } else if (message.welcome) {
-    note(message.welcome)
-  }
+function ended () {
+  if (link.state === 'refused') return
+  now({ state: 'ended', since: null })
+  drawBanner('The connection has ended.', 'bad')
+  countDown(0)
+  journal('ended')
 }
 
-// After every connect: a reconnected client is a stranger to the server, so it introduces itself and joins again.
-async function begin () {
-  await introduce()
-  state.attempts = 0
-  for (const [name, room] of [...state.rooms]) {
-    if (name !== state.room && !room.wanted) continue
-    try {
-      await join(name)
-    } catch (error) {
-      if (error.message !== 'room does not exist') throw error
-      state.rooms.delete(name) // a server that has restarted knows nothing of it
+client.on('transport', (transport) => {
+  if (transport === link.transport) return
+  journal(`now over ${transport}`)
+  now({ transport })
+})
+client.on('reconnecting', ({ attempt, scheduled }) => {
+  now({ state: 'reconnecting', since: null })
+  drawBanner(`No connection. Attempt ${attempt}`)
+  countDown(Date.now() + scheduled)
+  journal(`attempt ${attempt} in ${(scheduled / 1000).toFixed(1)} s`)
+})
+client.on('refused', ({ status, reason }) => {
+  now({ state: 'refused', since: null })
+  drawBanner(`The server refuses: ${reason || status}`, 'bad')
+  journal(`refused: ${status} ${reason}`)
+})
+client.on('stale', () => {
+  journal('the server has a newer client than this page')
+  drawBanner('The server has been updated. Load this page again to get its new client.', 'warn', false)
+})
+client.on('disconnected', () => {
+  if (link.state === 'connected') now({ state: 'reconnecting', since: null })
+  journal('disconnected')
+  for (const room of rooms.values()) room.outbox.pause()
+})
+client.on('connected', connected)
+client.on('reconnect', () => {
+  link.reconnects++
+  connected()
+})
+client.on('error', (error) => journal(`error: ${error.message}`))
+client.on('say', heard)
+client.on('message', (message) => { if (message && message.context === 'presence') presence(message) })
+
+// Once per connection: after the first as after every other one, when the client is in its rooms again.
+async function connected () {
+  const { transformer, transport } = client.primus
+  mine.add(client.id)
+  now({ state: 'connected', transformer, transport, since: new Date(), id: client.id })
+  drawBanner(null)
+  countDown(0)
+  journal(`connected: ${transformer} over ${transport}`)
+  try {
+    await introduce()
+    for (const [wanted, room] of rooms) {
+      if (client.rooms.includes(wanted)) await sync(wanted)
+      else if (room.wanted) await join(wanted)
     }
+  } catch (error) {
+    note(error.message, true)
   }
-  if (!state.rooms.has(state.room)) await open(state.settings.rooms[0])
-  $('text').disabled = $('send').disabled = false
-  if (matchMedia('(pointer: fine)').matches) $('text').focus()
 }
 
 async function introduce () {
-  let me
+  if (plain) return
   try {
-    me = await action('introduce', { name: state.name })
+    await client.action('introduce', { name })
   } catch (error) {
-    if (!error.message.startsWith('unknown action')) throw error
-    state.plain = true
-    me = { id: (await request('detailsView', {})).data.id, name: state.name }
-    $('name').disabled = true
+    if (error.code !== 'RESPONSE' || !/unknown action|not found/i.test(error.message)) throw error
+    plain = true
   }
-  state.me = me.id
-  carried(me)
-  const room = state.rooms.get(state.room)
-  if (room && room.members.has(me.id)) room.members.set(me.id, me.name)
-  drawMembers()
 }
 
-function carried ({ transformer, transport }) {
-  show('connected', transformer ? `connected · ${transformer} · ${transport}` : 'connected')
-}
+// ---- rooms
 
-// Who is in a room, and what was said there.
-async function look (name) {
-  if (!state.plain) return action('enterRoom', { room: name })
-  const { members, membersCount } = (await request('roomView', { room: name })).data
-  return { members: Object.keys(members).map((id) => ({ id, name: id.slice(0, 8) })), membersCount, said: null }
-}
-
-async function join (name) {
-  const room = roomOf(name)
-  room.wanted = true
-  if (!room.joined) {
-    try {
-      await request('roomAdd', { room: name })
-    } catch (error) {
-      if (!error.message.includes('already in this room')) throw error
+function roomOf (wanted) {
+  let room = rooms.get(wanted)
+  if (!room) {
+    room = {
+      joined: false, wanted: false, unread: 0, messages: [], held: [], members: new Map(), count: 0,
+      seen: new Set(), history: '', number: 0,
+      outbox: new Outbox((text) => client.say(wanted, text), () => wanted === current && drawWaiting())
     }
-    room.joined = true
+    rooms.set(wanted, room)
+    drawRooms(rooms, current, open)
   }
-  const here = await look(name)
-  room.members = new Map(here.members.map(({ id, name }) => [id, name]))
-  room.count = here.membersCount
-  if (here.said) room.messages = [...room.messages.filter((message) => message.note), ...here.said]
-  carried(here)
-  if (name === state.room) { drawMessages(); drawMembers() }
+  return room
 }
 
-// ---- what comes in
-
-function roomOf (name) {
-  if (!state.rooms.has(name)) {
-    state.rooms.set(name, { joined: false, wanted: false, unread: 0, count: 0, messages: [], members: new Map() })
-    drawRooms()
+async function open (wanted) {
+  const room = roomOf(wanted)
+  current = wanted
+  room.unread = 0
+  room.wanted = true
+  remember('room', wanted)
+  $('room-title').textContent = wanted
+  $('text').placeholder = `Say something in ${wanted}`
+  drawMessages(room.messages)
+  drawAll()
+  if (room.joined || link.state !== 'connected') return
+  try {
+    await join(wanted)
+  } catch (error) {
+    note(error.message, true)
   }
-  return state.rooms.get(name)
 }
 
-function said (message) {
-  const room = roomOf(message.room)
-  keep(room, message)
-  if (message.room === state.room) {
-    append(message)
-  } else {
+async function join (wanted) {
+  try {
+    await client.roomAdd(wanted)
+  } catch (error) {
+    if (error.message !== 'room does not exist') throw error
+    await client.action('createChatRoom', { name: wanted }) // the server has forgotten it
+    await client.roomAdd(wanted)
+  }
+  await sync(wanted)
+}
+
+async function leave (wanted) {
+  const room = roomOf(wanted)
+  try {
+    if (room.joined) await client.roomLeave(wanted)
+  } catch (error) {
+    return note(error.message, true)
+  }
+  Object.assign(room, { joined: false, wanted: false, unread: 0, messages: [], members: new Map(), count: 0, history: '' })
+  room.seen.clear()
+  room.outbox.pause()
+  const next = [...rooms].find(([, other]) => other.joined) || [...rooms].find(([other]) => other !== wanted)
+  open(next ? next[0] : wanted)
+}
+
+// Learn who is in a room and what was said while this page was away; then let through what has come meanwhile.
+async function sync (wanted) {
+  const room = roomOf(wanted)
+  room.joined = room.wanted = true
+  try {
+    if (plain) {
+      const { data } = await client.roomView(wanted)
+      room.members = new Map(Object.keys(data.members).map((id) => [id, id === client.id ? name : id.slice(0, 8)]))
+      room.count = data.membersCount
+    } else {
+      const answer = await client.action('enterRoom', { room: wanted })
+      room.members = new Map(answer.members.map((one) => [one.id, one.name]))
+      room.count = answer.membersCount
+      catchUp(wanted, room, answer)
+    }
+  } catch (error) {
+    if (error.code === 'RESPONSE') note(error.message, true)
+    return // what broke the connection brings the next sync
+  }
+  room.outbox.ready = true
+  for (const words of room.held.splice(0)) keep(wanted, room, words)
+  room.outbox.settle(!plain)
+  if (wanted === current) drawAll()
+}
+
+// `history` names one life of the room, in which messages are numbered without a gap.
+function catchUp (wanted, room, { said, history }) {
+  const first = said.length ? numberOf(said[0]) : 0
+  if (room.history && room.history !== history) add(wanted, room, { note: 'The server has restarted.' })
+  else if (room.number && first > room.number + 1) add(wanted, room, { note: `${first - room.number - 1} messages were missed.` })
+  if (room.history !== history) Object.assign(room, { history, number: 0 })
+  for (const words of said) keep(wanted, room, words)
+}
+
+function numberOf ({ id }) {
+  return Number(String(id).split(':')[1])
+}
+
+function heard (words) {
+  const room = roomOf(words.room)
+  if (room.outbox.ready) keep(words.room, room, words)
+  else room.held.push(words)
+}
+
+function keep (wanted, room, words) {
+  if (words.id !== undefined) {
+    if (room.seen.has(words.id)) return
+    room.seen.add(words.id)
+    room.number = numberOf(words)
+  }
+  const own = mine.has(words.from)
+  if (own) room.outbox.heard(String(words.message))
+  add(wanted, room, { ...words, own, name: words.from === '0' ? 'server' : words.name || words.from.slice(0, 8) })
+}
+
+function add (wanted, room, message) {
+  room.messages.push(message)
+  if (room.messages.length > KEPT) room.messages.shift()
+  if (wanted === current) appendMessage(message)
+  if (message.note === undefined && !message.own && (wanted !== current || document.hidden)) {
     room.unread++
-    drawRooms()
+    drawRooms(rooms, current, open)
   }
 }
 
-function presence ({ event, room: name, id, name: person }) {
-  const room = roomOf(name)
+function note (text, problem = false) {
+  if (current !== null) add(current, roomOf(current), { note: text, problem })
+}
+
+function presence ({ event, room: wanted, id, name: person }) {
+  const room = roomOf(wanted)
   const before = room.members.get(id)
   if (event === 'leave') {
     if (room.members.delete(id)) room.count--
@@ -260,178 +258,93 @@ function presence ({ event, room: name, id, name: person }) {
     if (before === undefined) room.count++
     room.members.set(id, person)
   }
-  if (name !== state.room) return
-  drawMembers()
-  if (event === 'join') note(`${person} is here`)
-  else if (event === 'leave') note(`${person} has left`)
-  else if (before !== undefined && before !== person) note(`${before} is now ${person}`)
+  if (event === 'join') add(wanted, room, { note: `${person} is here` })
+  else if (event === 'leave') add(wanted, room, { note: `${person} has left` })
+  else if (before !== undefined && before !== person) add(wanted, room, { note: `${before} is now ${person}` })
+  if (wanted === current) drawAll()
 }
 
-function keep (room, message) {
-  room.messages.push(message)
-  if (room.messages.length > KEPT) room.messages.shift()
+function drawAll () {
+  const room = roomOf(current)
+  drawRooms(rooms, current, open)
+  drawMembers(room.members, room.count, client.id)
+  $('leave').disabled = !room.joined
+  drawWaiting()
 }
 
-function note (text, problem = false) {
-  const message = { note: text, problem }
-  const room = state.rooms.get(state.room)
-  if (room) keep(room, message)
-  append(message)
-}
-
-// ---- what is shown
-
-function show (name, text, button = false) {
-  $('status').dataset.state = name
-  if ($('status-text').textContent !== text) $('status-text').textContent = text
-  $('reconnect').hidden = !button
-}
-
-function element (tag, text, className) {
-  const made = document.createElement(tag)
-  if (text !== undefined) made.textContent = text
-  if (className) made.className = className
-  return made
-}
-
-function append (message) {
-  const list = $('messages')
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80
-  if (message.note !== undefined) {
-    list.append(element('li', message.note, message.problem ? 'note problem' : 'note'))
-  } else {
-    const own = message.from === state.me
-    const item = element('li', undefined, own ? 'own' : '')
-    const who = element('span', message.from === '0' ? 'server' : message.name || message.from.slice(0, 8), 'who')
-    const when = new Date(message.sentAt)
-    const time = element('time', when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))
-    time.dateTime = when.toISOString()
-    who.append(time)
-    item.append(who, String(message.message))
-    list.append(item)
-  }
-  while (list.childElementCount > KEPT) list.firstElementChild.remove()
-  if (atEnd) list.scrollTop = list.scrollHeight
-}
-
-function drawMessages () {
-  $('messages').replaceChildren()
-  for (const message of roomOf(state.room).messages) append(message)
-  $('messages').scrollTop = $('messages').scrollHeight
-}
-
-function drawMembers () {
-  const room = roomOf(state.room)
-  $('count').textContent = String(room.count)
-  const people = [...room.members].sort((a, b) => a[1].localeCompare(b[1]))
-  $('members').replaceChildren(...people.map(([id, name]) => {
-    return id === state.me ? element('li', `${name} (you)`, 'self') : element('li', name)
-  }))
-}
-
-function drawRooms () {
-  $('rooms').replaceChildren(...[...state.rooms].map(([name, room]) => {
-    const button = element('button', name)
-    button.type = 'button'
-    button.setAttribute('aria-current', String(name === state.room))
-    if (room.unread) button.dataset.unread = String(room.unread)
-    button.onclick = () => open(name)
-    const item = element('li')
-    item.append(button)
-    return item
-  }))
-}
-
-async function open (name) {
-  state.room = name
-  roomOf(name).unread = 0
-  remember('room', name)
-  $('room-title').textContent = `Messages in ${name}`
-  drawRooms()
-  drawMessages()
-  drawMembers()
-  try {
-    if (state.me) await join(name)
-  } catch (error) {
-    note(error.message, true)
-  }
+function drawWaiting () {
+  const { outbox } = roomOf(current)
+  drawOutbox(outbox.entries, (entry) => outbox.again(entry), (entry) => outbox.drop(entry))
 }
 
 // ---- what people do
 
-$('composer').onsubmit = async (event) => {
+$('composer').onsubmit = (event) => {
   event.preventDefault()
-  const message = $('text').value.trim()
-  if (!message || !state.room) return
+  const text = $('text').value.trim()
+  if (!text || current === null) return
   $('text').value = ''
-  try {
-    await request('say', { room: state.room, message })
-  } catch (error) {
-    if (!$('text').value) $('text').value = message
-    note(error.message, true)
-  }
+  roomOf(current).outbox.add(text)
+  scrollToEnd()
 }
 
-$('new-room').onsubmit = async (event) => {
+$('new-room').querySelector('form').onsubmit = async (event) => {
   event.preventDefault()
-  const name = $('new-room-name').value.trim()
-  if (!name) return
+  const wanted = $('new-room-name').value.trim()
+  if (!wanted) return
   try {
-    await action('createChatRoom', { name })
+    await client.action('createChatRoom', { name: wanted })
     $('new-room-name').value = ''
-    await open(name)
+    $('new-room').open = false
+    await open(wanted)
+    $('text').focus()
   } catch (error) {
     note(error.message, true)
   }
 }
 
 $('name').onchange = async () => {
-  state.name = $('name').value.trim() || state.name
-  $('name').value = state.name
-  remember('name', state.name)
+  name = $('name').value.trim() || name
+  $('name').value = name
+  remember('name', name)
   try {
-    await introduce()
+    if (link.state === 'connected') await introduce()
+    for (const room of rooms.values()) if (room.members.has(client.id)) room.members.set(client.id, name)
+    drawAll()
   } catch (error) {
     note(error.message, true)
   }
 }
 
-$('reconnect').onclick = () => { state.attempts = 0; connect() }
-window.addEventListener('online', () => { if (!state.socket) connect() })
+$('leave').onclick = () => leave(current)
+$('retry').onclick = connect
+$('break').onclick = () => client.action('dropMe').catch((error) => journal(error.message))
+$('polling').setAttribute('aria-pressed', String(polling))
+$('polling').onclick = () => { location.search = polling ? '' : '?polling' }
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden || current === null) return
+  roomOf(current).unread = 0
+  drawRooms(rooms, current, open)
+})
 
-// A connection that died without a word (a laptop that slept) shows nothing: the server's heartbeat is what is missing.
 setInterval(() => {
-  if (state.socket && state.socket.readyState === WebSocket.OPEN && Date.now() - state.lastSeen > 60000) {
-    request('detailsView', {}).catch(() => state.socket && state.socket.close())
-  }
-}, 15000)
-
-// Look now and then for rooms that others have made; without the demo's news, also for who has come and gone.
-setInterval(() => {
-  if (!state.socket || !state.me) return
-  if (!state.plain) {
-    action('chatSettings').then(({ rooms }) => rooms.forEach(roomOf)).catch(() => {})
-  } else if (state.rooms.get(state.room)?.joined) {
-    join(state.room).catch(() => {})
-  }
-}, 10000)
+  if (link.state !== 'connected') return
+  if (plain) client.rooms.forEach(sync)
+  else client.action('chatSettings').then((found) => found.rooms.forEach(roomOf)).catch(() => {})
+}, LOOK_EVERY)
 
 async function start () {
-  state.name = recall('name') || `guest ${Math.floor(1000 + Math.random() * 9000)}`
-  remember('name', state.name)
-  $('name').value = state.name
-  if (matchMedia('(max-width: 52rem)').matches) $('people').open = false
+  name = recall('name') || `guest ${Math.floor(1000 + Math.random() * 9000)}`
+  remember('name', name)
+  $('name').value = name
+  drawConnection(link)
+  let known = ['defaultRoom', 'otherRoom']
   try {
-    const answer = await fetch('/api/chatSettings', { credentials: 'same-origin' })
-    if (answer.ok) state.settings = await answer.json()
-  } catch (error) { /* the connection below says what is wrong */ }
-  for (const name of state.settings.rooms) roomOf(name)
+    known = (await client.action('chatSettings')).rooms // not connected yet: it goes by HTTP
+  } catch (error) { /* a server without the demo's actions; or none, which the connection will tell */ }
+  known.forEach(roomOf)
   const last = recall('room')
-  state.room = state.rooms.has(last) ? last : state.settings.rooms[0] || 'defaultRoom'
-  roomOf(state.room)
-  $('room-title').textContent = `Messages in ${state.room}`
-  drawRooms()
-  drawMembers()
+  open(rooms.has(last) ? last : known[0] || 'defaultRoom')
   connect()
 }
 

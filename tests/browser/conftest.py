@@ -1,0 +1,118 @@
+"""A browser for all tests, servers that are shared, a context for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .support import MODES, Mode, Site, Tab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, BrowserContext
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium() -> str | None:
+    """Give the browser's path: what ``CHROMIUM`` says, or the first of the usual names."""
+    named = os.environ.get("CHROMIUM")
+    return named or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    promised = os.environ.get("AHTRANSPORT_BROWSER") == "1"  # then its absence is a failure
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        if promised:
+            raise
+        pytest.skip("needs playwright: pip install -e '.[browser]'")
+    chromium = find_chromium()
+    if chromium is None:
+        assert not promised, "no Chromium found; CHROMIUM may say where it is"
+        pytest.skip("needs Chromium")
+    arguments = [*ARGUMENTS, "--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else ARGUMENTS
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def sites() -> Iterator[Callable[[str], Site]]:
+    """The servers that tests share, one per transformer."""
+    running: dict[str, Site] = {}
+
+    def site_of(transformer: str) -> Site:
+        if transformer not in running:
+            running[transformer] = Site(transformer=transformer)
+        return running[transformer]
+
+    yield site_of
+    for site in running.values():
+        site.stop()
+
+
+@pytest.fixture(params=MODES, ids=str)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Each way to reach a server."""
+    found: Mode = request.param
+    return found
+
+
+@pytest.fixture(params=["js", "min.js"])
+def build(request: pytest.FixtureRequest) -> str:
+    """Each form of the client as a classic script."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def site(mode: Mode, sites: Callable[[str], Site]) -> Site:
+    """The shared server of this mode."""
+    return sites(mode.transformer)
+
+
+@pytest.fixture
+def own_site(mode: Mode) -> Iterator[Site]:
+    """A server that the test may stop and start."""
+    site = Site(transformer=mode.transformer)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser without any past."""
+    made = browser.new_context()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tab(context: BrowserContext) -> Iterator[Callable[..., Tab]]:
+    """Open tabs: ``tab(site, "/page.html")``. What went wrong in them unseen fails the test."""
+    opened: list[Tab] = []
+
+    def open_tab(site: Site, path: str, in_context: Any = None) -> Tab:
+        made = Tab((in_context or context).new_page(), site)
+        opened.append(made)
+        return made.goto(path)
+
+    yield open_tab
+    errors = [error for one in opened for error in one.errors]
+    assert not errors
