@@ -189,7 +189,8 @@ class BrowserClient:
         if not self._has_place():
             return
         if not all(map(is_plain_name, (*self._folders, f"{self.name}.js"))):
-            _log.warning("%s is no name for a file everywhere: the browser client is served from memory", self.name)
+            path = "/".join((*self._folders, f"{self.name}.js"))
+            _log.warning("the browser client is served from memory: %r can't be the path of a file everywhere", path)
             return
         # Declarations are made here: other tasks may declare actions meanwhile.
         types = {extension: self.content(extension) for extension, mime in _MIMES.items() if mime == _TEXT}
