@@ -4,7 +4,7 @@
 
 /** Why a call failed. */
 interface CallError extends Error {
-  code: 'RESPONSE' | 'DISCONNECTED' | 'TIMEOUT' | 'REFUSED' | 'DROPPED' | 'REPLACED' | 'NETWORK';
+  code: 'RESPONSE' | 'DISCONNECTED' | 'TIMEOUT' | 'REFUSED' | 'INVALID' | 'DROPPED' | 'REPLACED' | 'NETWORK';
   /** RESPONSE: the server's answer. */
   response?: any;
   /** HTTP's, of an action that was run over it; or of a refusal. */

@@ -2,7 +2,7 @@
 //
 // A callback that takes one parameter gets the response, whose `error` says what went wrong, as in ActionHero. One that
 // takes two gets (error, response), as in the examples of ActionHero's documentation. Where none is given there is a
-// promise, which rejects on an error. A response that never comes is an error too: see callError() for what its `code` may be.
+// promise, which rejects on an error. A response that never comes is an error, too; callError() tells the codes of all.
 
 class ActionheroWebsocketClient extends EventEmitter {
   /**
@@ -35,8 +35,11 @@ class ActionheroWebsocketClient extends EventEmitter {
   }
 
   defaults() {
-    let url = CONFIG.url;
-    if (url === 'window.location.origin') url = typeof location === 'undefined' ? '' : location.origin;
+    let { url } = CONFIG;
+    if (url === 'window.location.origin') {
+      // The origin of a page that was opened as a file is the word "null".
+      url = typeof location === 'object' && location.origin !== 'null' ? location.origin : '';
+    }
     return { url, apiPath: CONFIG.apiPath, cookieKey: CONFIG.cookieKey, responseTimeout: 0 };
   }
 
@@ -171,12 +174,15 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._ended = false;
     this._cause = null;
     // A server without actions never answers. That shall not leave who waits for connect() in the dark.
+    const { timeout } = combine(CONFIG.client, this.options);
     clearTimeout(this._patience);
-    this._patience = setTimeout(() => {
-      const error = callError('TIMEOUT', 'connected, but the server does not answer: does it speak ActionHero\'s protocol?');
-      this.emit('error', error);
-      this._connected(error);
-    }, combine(CONFIG.client, this.options).timeout);
+    if (timeout) {
+      this._patience = wait(() => {
+        const error = callError('TIMEOUT', 'connected, but the server does not answer: has it actions?');
+        this.emit('error', error);
+        this._connected(error);
+      }, timeout);
+    }
 
     const refused = new Map();
     const finish = () => ask({ event: 'detailsView' }, (failed, response) => {
@@ -260,7 +266,7 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   // Actions
 
-  /** Run an action: over the connection, or over HTTP when there is none. `params.httpMethod` is "POST" unless given. */
+  /** Run an action: over the connection, or over HTTP when there is none, by `params.httpMethod` ("POST"). */
   action(name, params, callback) {
     if (typeof params === 'function') return this.action(name, null, params);
     const all = Object.assign({}, params, { action: name });
@@ -281,8 +287,10 @@ class ActionheroWebsocketClient extends EventEmitter {
   }
 
   _actionWeb(params, done) {
-    const failed = (error) => done(error, responseOf(error));
-    requestAction(this.options, params).then(([response, status]) => done(errorIn(response, { status }), response), failed);
+    requestAction(this.options, params).then(
+      ([response, status]) => done(errorIn(response, { status }), response),
+      (error) => done(error, responseOf(error)),
+    );
   }
 
   // Verbs

@@ -9,16 +9,17 @@ type Milliseconds = number;
 /** Events by name, with their listeners' arguments. */
 type EventMap = { [event: string]: any[] };
 
+type NameOf<Events> = keyof Events & string;
 declare class EventEmitter<Events extends object = EventMap> {
-  on<E extends string>(event: E | (keyof Events & string), listener: Listener<Events, E>, context?: unknown): this;
-  addListener<E extends string>(event: E | (keyof Events & string), listener: Listener<Events, E>, context?: unknown): this;
-  once<E extends string>(event: E | (keyof Events & string), listener: Listener<Events, E>, context?: unknown): this;
+  on<E extends string>(event: E | NameOf<Events>, listener: Listener<Events, E>, context?: unknown): this;
+  addListener<E extends string>(event: E | NameOf<Events>, listener: Listener<Events, E>, context?: unknown): this;
+  once<E extends string>(event: E | NameOf<Events>, listener: Listener<Events, E>, context?: unknown): this;
   /** Take away a listener; without one, all of this event. */
-  removeListener<E extends string>(event: E | (keyof Events & string), listener?: Listener<Events, E>): this;
-  off<E extends string>(event: E | (keyof Events & string), listener?: Listener<Events, E>): this;
+  removeListener<E extends string>(event: E | NameOf<Events>, listener?: Listener<Events, E>): this;
+  off<E extends string>(event: E | NameOf<Events>, listener?: Listener<Events, E>): this;
   removeAllListeners(event?: string): this;
   /** False: nobody listens. */
-  emit<E extends string>(event: E | (keyof Events & string), ...args: ArgumentsOf<Events, E>): boolean;
+  emit<E extends string>(event: E | NameOf<Events>, ...args: ArgumentsOf<Events, E>): boolean;
   listeners(event: string): Function[];
   listenerCount(event: string): number;
   eventNames(): string[];

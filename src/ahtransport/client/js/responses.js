@@ -7,6 +7,7 @@
  *   DISCONNECTED  the connection ended before the answer came, or there is none
  *   TIMEOUT       no answer within `responseTimeout`
  *   REFUSED       the server does not admit this client; `refused` is true, `status` and `reason` are what it said
+ *   INVALID       the message can't be sent, such as a BigInt in JSON; `cause` says why
  *   DROPPED       the message fell out of a full queue (`queueSize`) before it was sent
  *   REPLACED      another call took the same messageId
  *   NETWORK       the request over HTTP did not get through, or there is no `fetch`
@@ -80,8 +81,19 @@ class Exchange {
     }
     this._await(messageId, done);
     const complete = Object.assign({}, message, { messageId });
-    if (inside || owner.state === 'connected') owner.client.write(complete);
+    if (inside || owner.state === 'connected') this._write(complete);
     else this._enqueue(complete);
+  }
+
+  _write(message) {
+    const { client } = this._owner;
+    // Primus tells of what can't be encoded by an event, and drops it.
+    let cause;
+    const heard = (error) => { cause = error; };
+    client.on('error', heard);
+    client.write(message);
+    client.removeListener('error', heard);
+    if (cause) this._failOne(message.messageId, callError('INVALID', `it can't be sent: ${cause.message}`, { cause }));
   }
 
   _await(messageId, done) {
@@ -120,7 +132,7 @@ class Exchange {
   flush() {
     const messages = [...this._queue.values()];
     this._queue.clear();
-    messages.forEach((message) => this._owner.client.write(message));
+    messages.forEach((message) => this._write(message));
   }
 
   /** A message fell out of a queue. */
@@ -173,7 +185,11 @@ async function requestAction(options, params) {
     }
   } else {
     request.headers['Content-Type'] = 'application/json';
-    request.body = JSON.stringify({ action, ...rest });
+    try {
+      request.body = JSON.stringify({ action, ...rest });
+    } catch (cause) {
+      throw callError('INVALID', `it can't be sent: ${cause.message}`, { cause });
+    }
   }
   const patience = options.responseTimeout;
   let timer;
