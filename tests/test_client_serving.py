@@ -259,7 +259,7 @@ async def test_without_a_client_its_address_says_what_to_do(
 
 
 async def test_a_transformer_without_a_client_side_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    server = make(transformer=[Silent, "websockets", Failing])
+    server = make(transformer=[Silent, "websockets", Failing], credentials=False)
     async with served(server) as get:
         config = config_of((await get(f"/javascript/{NAME}.js")).body.decode())
         assert [one["wire"] for one in config["servers"]] == ["websockets"]
