@@ -52,11 +52,11 @@ SCENARIOS = (
 BACK = ["open", "close", "reconnect scheduled", "reconnected", "open"]
 
 
-def write_client(directory: Path, **options: Any) -> str:
+def write_client(directory: Path, extension: str = ".js", **options: Any) -> str:
     """Write the client that a server with these options generates; give its path."""
     files = Server(**options).client_files()
-    path = directory / "client.js"
-    path.write_bytes(files.files[f"{files.name}.js"])
+    path = directory / f"client{extension}"
+    path.write_bytes(files.files[f"{files.name}{extension}"])
     return str(path)
 
 
@@ -176,8 +176,74 @@ async def test_no_server(scenario: str, carrier: str, tmp_path: Path) -> None:
         assert records[-1] == {"message": "Unable to recover", "attempt": 3}
 
 
+#: What only ours can carry: npm Primus does not know Socket.IO.
+OURS: dict[str, dict[str, Any]] = {
+    "socket.io": {"transformer": "socket.io"},
+    "socket.io-polling": {"transformer": "socket.io", "websockets": False},
+    "several": {"transformer": "engine.io"},
+}
+
+
+WITH_OURS = [scenario for scenario in SCENARIOS if scenario not in {"big", "heartbeat", "restart", "destroyed", "last"}]
+
+
+@pytest.mark.parametrize(
+    "carrier",
+    [pytest.param(name, marks=of_transformer(options["transformer"])) for name, options in OURS.items()],
+)
+async def test_with_ours(carrier: str, tmp_path: Path) -> None:
+    transformer: Any = ["websockets", "engine.io", "socket.io"] if carrier == "several" else "socket.io"
+    file = write_client(tmp_path, transformer=transformer)
+    options = json.dumps(OURS[carrier])
+    records: dict[str, list[Record]] = {}
+    app = EchoApp(transformer=transformer)
+    async with served(app) as url:
+        for scenario in WITH_OURS:
+            records[scenario] = await run_node("generated_primus.cjs", file, scenario, url, options)
+    echoes = [record for record in records["echo"] if "sent" in record]
+    assert len(echoes) > 30
+    assert all(record["got"] == record["sent"] for record in echoes)
+    assert records["echo"][-1] == {"transport": True, "transformer": OURS[carrier]["transformer"]}
+    assert records["queue"][-1] == {"answers": list(range(100))}
+    assert records["away"][-2:] == [{"got": "first"}, {"got": "second"}]
+    assert records["id"][-1] == {"type": "string", "filled": True, "stable": True, "own": True}
+    assert events(records["end"]) == ["open", "close", "end"]
+    assert events(records["bounce"]) == BACK
+    assert len(records["broadcast"][-1]["heard"]) == 3
+    assert events(records["refused"]) == ["error", "refused", "close", "end"] * 2 + ["open"]
+    assert [record["reason"] for record in records["refused"] if "reason" in record] == [
+        "a token is required",
+        "this token is not known",
+    ]
+    assert records["transforms"][-1] == {"got": ["yours"]}
+    assert {"answers": ["hello x", "hello y"]} in records["emitter"]
+    assert {"answered": [42]} in records["emitter"]
+
+
+@pytest.mark.parametrize(
+    "transformer", [pytest.param(name, marks=of_transformer(name)) for name in ("websockets", "engine.io", "socket.io")]
+)
+async def test_stale(transformer: str, tmp_path: Path) -> None:
+    """A page that still has the client of other options is told so, once per connection."""
+    file = write_client(tmp_path, transformer=transformer, client={"timeout": 5000})
+    async with served(EchoApp(transformer=transformer)) as url:
+        records = await run_node("generated_primus.cjs", file, "stale", url, json.dumps({}))
+    assert records == [{"event": "open"}, {"event": "stale"}, {"differ": True, "length": 12}, {"got": "on it goes"}]
+
+
+@pytest.mark.parametrize("extension", [".js", ".min.js"])
 @pytest.mark.transformer("websockets")
-async def test_units(tmp_path: Path) -> None:
-    records = await run_node("generated_units.cjs", write_client(tmp_path, transformer="websockets"))
+async def test_units(extension: str, tmp_path: Path) -> None:
+    records = await run_node("generated_units.cjs", write_client(tmp_path, extension, transformer="websockets"))
     names = [record["passed"] for record in records]
     assert len(names) == len(set(names)) > 60
+
+
+@pytest.mark.parametrize("extension", [".js", ".min.js", ".mjs"])
+@pytest.mark.transformer("websockets")
+async def test_node_finds_a_websocket_by_itself(extension: str, tmp_path: Path) -> None:
+    """As CommonJS and as an ES module, from wherever the file lies, with the program's npm ws."""
+    file = write_client(tmp_path, extension, transformer="websockets")
+    async with served(EchoApp()) as url:
+        records = await run_node("generated_module.mjs", file, url)
+    assert records == [{"same": True}, {"got": {"hello": "wörld"}}, {"transport": "websocket"}]

@@ -228,6 +228,14 @@ const SCENARIOS = {
     record({ got: await ask(client, { plain: 'message' }) });
   },
 
+  /** The server has another client for its pages by now. */
+  async stale() {
+    const client = connect();
+    const [own, theirs] = await next(client, 'stale');
+    record({ differ: own !== theirs, length: theirs.length });
+    record({ got: await ask(client, 'on it goes') });
+  },
+
   /** A server that takes connections and never says a word. */
   async silent() {
     const server = net.createServer(() => {}).listen(0, '127.0.0.1');

@@ -135,9 +135,13 @@ class Messenger extends EventEmitter {
       this.emit('outgoing::data', packet);
       wire.send(packet);
     };
-    if (emits && isEvent(data)) this._calls.carry(wire, data);
-    else if (values) put(data);
-    else this.encoder(data, (error, packet) => (error ? this.emit('error', error) : put(packet)));
+    try {
+      if (emits && isEvent(data)) this._calls.carry(wire, data);
+      else if (values) put(data);
+      else this.encoder(data, (error, packet) => (error ? this.emit('error', error) : put(packet)));
+    } catch (error) {
+      this.emit('error', error); // a wire that encodes by itself could not
+    }
   }
 
   // -- in
