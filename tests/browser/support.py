@@ -140,6 +140,10 @@ class Tab:
         """Wait until an element shows this text (somewhere in it)."""
         self.page.locator(selector, has_text=text).first.wait_for(timeout=patience * 1000)
 
+    def sees_member(self, name: str) -> None:
+        """Wait until the chat knows that somebody is here, whether or not it shows who."""
+        self.until("(name) => document.getElementById('members').textContent.includes(name)", name)
+
     # With bench.js
 
     def connect(self, mode: Mode, **options: Any) -> Any:

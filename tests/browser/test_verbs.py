@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .support import Mode, Site, Tab
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .support import Mode, Site, Tab
 
     OpenTab = Callable[..., Tab]
 
@@ -45,7 +45,7 @@ def test_every_verb(site: Site, mode: Mode, build: str, tab: OpenTab) -> None:
     # As in ActionHero: a callback with one parameter gets the response, one with two the error first.
     one = "() => new Promise((resolve) => bench.client.action('echo', {text: 'x'}, (response) => resolve(response)))"
     assert page.run(one)["text"] == "x"
-    two = "() => new Promise((resolve) => bench.client.action('echo', {text: 'x'}, (error, data) => resolve([error, data])))"
+    two = one.replace("(response) => resolve(response)", "(error, response) => resolve([error, response])")
     error, response = page.run(two)
     assert error is None
     assert response["text"] == "x"

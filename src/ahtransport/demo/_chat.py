@@ -51,8 +51,8 @@ def _name_of(connection: Connection) -> str:
 def add_chat(server: ActionServer) -> None:
     """Give a server the actions and the chat middleware of the chat page.
 
-    Members of a room get ``{"context": "presence", "event": "join" | "leave" | "name", "room", "id", "name"}``, and what
-    they say has the speaker's ``name`` and the ``id`` of :class:`History` as well.
+    Members of a room get ``{"context": "presence", "event": "join" | "leave" | "name", "room", "id", "name"}``, and
+    what they say has the speaker's ``name`` and the ``id`` of :class:`History` as well.
     """
     histories: dict[str, History] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from ahtransport import ActionError, ActionServer, ConnectionClosed, Param
@@ -41,10 +42,8 @@ def add_linked_session(server: ActionServer) -> None:
         async with connection.session.change() as session:  # atomic: one change at a time
             session.update(note=note, setOver=connection.type)
         for other in watching.get(connection.session.key, set()) - {connection}:
-            try:
+            with suppress(ConnectionClosed):
                 await other.send({"context": "note", "note": note, "setOver": connection.type})
-            except ConnectionClosed:
-                pass
         return answer(connection)
 
     @server.on_close

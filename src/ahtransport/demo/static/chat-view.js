@@ -136,7 +136,9 @@ export function drawMembers (members, count, me) {
   setText('count', String(count))
   const people = [...members].sort((a, b) => a[1].localeCompare(b[1]))
   $('members').replaceChildren(...people.map(([id, name]) => {
-    return element('li', id === me ? 'self' : '', face(name), element('span', '', id === me ? `${name} (you)` : name))
+    const person = element('li', id === me ? 'self' : '', face(name), element('span', 'person', name))
+    if (id === me) person.append(element('span', 'tag', 'you'))
+    return person
   }))
   if (count > people.length) $('members').append(element('li', '', `and ${count - people.length} more`))
 }

@@ -60,7 +60,7 @@ function ended () {
 
 client.on('transport', (transport) => {
   if (transport === link.transport) return
-  journal(`now over ${transport}`)
+  if (link.state === 'connected') journal(`now over ${transport}`)
   now({ transport })
 })
 client.on('reconnecting', ({ attempt, scheduled }) => {
