@@ -12,12 +12,19 @@ from typing import Any
 
 import pytest
 import trio
-from ahtransport.transports.socketio import SocketIOTransformer
 
 from ahtransport import Server
-from ahtransport.client._sources import source
 from clients.app import EchoApp, MixedParser, served
-from clients.harness import Record, drive_wire, engineio_oracle, node_marks, of_transformer, oracle, raw_socketio_oracle
+from clients.harness import (
+    Record,
+    drive_wire,
+    engineio_oracle,
+    node_marks,
+    of_transformer,
+    oracle,
+    raw_socketio_oracle,
+)
+from clients.wires import write_wires
 from socket_io.support import populate
 
 Place = AbstractAsyncContextManager[str]
@@ -39,10 +46,7 @@ SERVER_CLOSED: Record = {"orderly": True, "refused": None, "final": False, "erro
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wires and the parser as the generated client has them: each in a block of its own."""
-    modules = (source("msgpack.js"), *SocketIOTransformer.client_modules().values())
-    path = tmp_path_factory.mktemp("wires") / "wires.js"
-    path.write_text("'use strict';\n" + "".join(f"{{\n{text}\n}}\n" for text in modules), encoding="utf-8")
-    return path
+    return write_wires(tmp_path_factory.mktemp("wires"))
 
 
 def moved(mode: str) -> str:

@@ -1,6 +1,5 @@
 // What an Engine.IO session needs around it: requests, sockets that are let go, and the watch over the server's pings.
 
-const LONGEST_WAIT = 2 ** 31 - 1; // ms; a timer that is set for longer fires at once
 const KEEPALIVE_MAX = 60000; // bytes; what browsers still send when the page goes is 64 KiB
 const LOOK_EVERY = 15000; // ms; timers may stand still while a machine sleeps, the clock does not
 const LATE = 2000; // ms after which a timer was held up, and so was what has come
@@ -20,7 +19,7 @@ function discard(socket, code, reason) {
   }
 }
 
-/** The requests of one session. */
+/** The requests of one session. None has a time limit: `Pulse` tells a server that is gone, and is not misled by sleep. */
 class Requests {
   constructor({ origin, pathname, query, options, fetch }) {
     this._address = `${origin}${pathname.replace(/\/$/, '')}/?EIO=4`;
@@ -29,7 +28,6 @@ class Requests {
     this._fetch = fetch;
     this._running = new Set();
     this.sid = '';
-    this.limit = LONGEST_WAIT; // ms for one request
   }
 
   url(transport) {
@@ -42,7 +40,6 @@ class Requests {
     const { _fetch: fetch } = this; // called by itself: a method of this object it is not
     const controller = new AbortController();
     this._running.add(controller);
-    const timer = setTimeout(() => controller.abort(), Math.min(this.limit, LONGEST_WAIT));
     try {
       const answer = await fetch(this.url(transport), {
         method,
@@ -60,7 +57,6 @@ class Requests {
     } catch (error) {
       return { ok: false, status: 0, text: '', error };
     } finally {
-      clearTimeout(timer);
       this._running.delete(controller);
     }
   }

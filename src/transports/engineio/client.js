@@ -126,8 +126,6 @@ class EngineIO {
     clearTimeout(this._timer);
     this._state = 'open';
     this._requests.sid = sid;
-    // A server that we could not answer for so long has given us up.
-    this._requests.limit = pingInterval + pingTimeout;
     if (maxPayload > 0) this._maxPayload = maxPayload;
     this._pulse = new Pulse(pingInterval + pingTimeout, pingTimeout, () => this._fail('ping timeout'));
     this._tell('open', { id: sid });

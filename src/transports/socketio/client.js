@@ -222,7 +222,7 @@ class SocketIO {
     } else if (type === DISCONNECT) {
       this._end({ code: 1000, reason: 'server namespace disconnect', final: true });
     } else {
-      const reason = typeof data === 'string' ? data : String(data.message);
+      const reason = typeof data === 'string' ? data : String(data.message || '');
       // The status does not travel; only the server itself says this when there is no such namespace.
       const refused = { status: reason === 'Invalid namespace' ? 404 : 401, reason, data: data.data };
       this._end({ code: 1006, reason, refused, final: false, error: new Error(reason) });
