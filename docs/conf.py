@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ahtransport
 import ahtransport.abc
-from ahtransport._config import reference_markdown
+from ahtransport._config import reference_markdown, section_markdown
 
 HERE = Path(__file__).parent
 
@@ -38,3 +38,4 @@ vars(ahtransport.abc)["Sequence"] = Sequence
 _generated = HERE / "_generated"
 _generated.mkdir(exist_ok=True)
 (_generated / "configuration.md").write_text(reference_markdown(), encoding="utf-8")
+(_generated / "client-options.md").write_text(section_markdown("servers.websocket.client"), encoding="utf-8")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import socket
 import sys
 import tomllib
@@ -144,6 +146,54 @@ def test_a_configuration_that_is_wrong(tmp_path: Path) -> None:
 
 
 # --- transformers ------------------------------------------------------------------------------------------------
+
+
+def test_client(tmp_path: Path) -> None:
+    result = run("client", "out/deep", "--transformer", "engine.io")
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "out" / "deep"
+    name = "ActionheroWebsocketClient"
+    names = [f"{name}.js", f"{name}.min.js", f"{name}.mjs", f"{name}.d.ts", f"{name}.d.mts", "primus.js"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert "wires['engine.io'] =" in (folder / f"{name}.js").read_text(encoding="utf-8")
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [os.path.join("out", "deep", one) for one in names]
+    assert all(re.fullmatch(r"\S+ +[\d,]+ bytes, +[\d,]+ with gzip", line) for line in lines)
+
+
+def test_client_as_json_for_an_application(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from ahtransport import ActionServer\n"
+        "server = ActionServer(client_js_name='Chat')\n"
+        "server.plugin('mine', {'client': 'function () { /* mine */ }'})\n"
+        "@server.action\n"
+        "def addUp(connection, a: int): pass\n"
+    )
+    result = run("client", ".", "--app", "app.py", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [one["path"] for one in told["files"]][:2] == ["Chat.js", "Chat.min.js"]
+    for one in told["files"]:
+        content = (tmp_path / one["path"]).read_bytes()
+        assert one["bytes"] == len(content)
+        assert one["gzip"] == len(gzip.compress(content, 9, mtime=0))
+    script = (tmp_path / "Chat.js").read_text(encoding="utf-8")
+    assert told["hash"] in script
+    assert "/* mine */" in script
+    assert "addUp" in (tmp_path / "Chat.d.ts").read_text(encoding="utf-8")
+
+
+def test_client_that_there_can_not_be(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "class Own:\n    def encode(self, value): return value\n    def decode(self, data): return data\n"
+    )
+    (tmp_path / "ahtransport.toml").write_text('[servers.websocket.server]\nparser = "own:Own"\n')
+    sys.path.insert(0, str(tmp_path))
+    assert "the parser Own has no client side" in refused("client", "out")
+    (tmp_path / "ahtransport.toml").unlink()
+    (tmp_path / "file").write_text("")
+    assert "file" in refused("client", "file/out")
+    assert "unknown transformer" in refused("client", "out", "--transformer", "engin.io")
 
 
 def test_transformers() -> None:

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ahtransport._config import OPTIONS, SECTIONS, Config, load_config, reference_markdown, template_toml, to_toml
+from ahtransport._config import (
+    OPTIONS,
+    SECTIONS,
+    Config,
+    load_config,
+    reference_markdown,
+    section_markdown,
+    template_toml,
+    to_toml,
+)
 
 
 def test_every_option_says_what_it_means_in_a_sentence() -> None:
@@ -33,6 +42,12 @@ def test_the_reference_lists_every_option_under_its_section() -> None:
             assert tomllib.loads(f"x = {row[2]}")["x"] == OPTIONS[key].default
             assert len(re.findall(r"(?<!\\)\|", line)) == 5, line
     assert sorted(listed) == sorted(OPTIONS)
+
+
+def test_the_table_of_one_section_is_part_of_the_reference() -> None:
+    table = section_markdown("servers.websocket.client")
+    assert table.count("\n| `") == sum(key.startswith("servers.websocket.client.") for key in OPTIONS)
+    assert table in reference_markdown()
 
 
 def test_the_reference_says_bounds_units_and_choices() -> None:

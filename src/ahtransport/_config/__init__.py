@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ahtransport._config._kinds import read_duration
 from ahtransport._config._load import Config, load_config
-from ahtransport._config._reference import reference_markdown, template_toml, to_toml
+from ahtransport._config._reference import reference_markdown, section_markdown, template_toml, to_toml
 from ahtransport._config._schema import (
     CookieSettings,
     Fingerprint,
@@ -39,6 +39,7 @@ __all__ = [
     "load_config",
     "read_duration",
     "reference_markdown",
+    "section_markdown",
     "template_toml",
     "to_toml",
 ]

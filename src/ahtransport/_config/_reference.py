@@ -12,7 +12,7 @@ from typing import Any
 from ahtransport._config._kinds import Choices, Duration, Whole
 from ahtransport._config._tree import OPTIONS, SECTIONS, Option
 
-__all__ = ["reference_markdown", "template_toml", "to_toml"]
+__all__ = ["reference_markdown", "section_markdown", "template_toml", "to_toml"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -65,16 +65,27 @@ def reference_markdown() -> str:
         "",
     ]
     for key, meaning, options in _sections():
-        lines += [f"## `[{key}]`", "", meaning, ""]
-        lines += ["| option | default | type | meaning |", "|---|---|---|---|"]
-        for option in options:
-            name = option.key.rpartition(".")[2]
-            bounds = _bounds(option)
-            kind = option.kind.name + (f" ({bounds})" if bounds else "")
-            cells = (f"`{name}`", f"`{to_toml(option.default)}`", kind, option.doc)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        lines.append("")
+        lines += [f"## `[{key}]`", "", meaning, "", *_table(options), ""]
     return "\n".join(lines)
+
+
+def section_markdown(section: str) -> str:
+    """Give the table of one section's options in Markdown.
+
+    Raises:
+        KeyError: there is no such section, or it has no options of its own.
+    """
+    return "\n".join([*_table({key: options for key, _, options in _sections()}[section]), ""])
+
+
+def _table(options: Iterable[Option]) -> Iterable[str]:
+    yield from ("| option | default | type | meaning |", "|---|---|---|---|")
+    for option in options:
+        name = option.key.rpartition(".")[2]
+        bounds = _bounds(option)
+        kind = option.kind.name + (f" ({bounds})" if bounds else "")
+        cells = (f"`{name}`", f"`{to_toml(option.default)}`", kind, option.doc)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def template_toml(values: Mapping[str, Any] | None = None) -> str:
