@@ -150,9 +150,9 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (before === 'connected') this.emit('disconnected');
   }
 
-  /** Primus has given up, or was told to. */
+  /** Primus has given up, or was told to; or the device is offline, and it comes back when the network does. */
   _gone() {
-    if (this._ended) return;
+    if (this._ended || this._waitsForNetwork()) return;
     this._ended = true;
     const before = this.state;
     this.state = 'disconnected';
@@ -161,6 +161,11 @@ class ActionheroWebsocketClient extends EventEmitter {
     const text = cause ? `the connection failed: ${cause.message}` : 'the connection has ended';
     this._stop(refused ? cause : callError('DISCONNECTED', text, { cause }));
     if (before !== 'disconnected') this.emit('disconnected');
+  }
+
+  _waitsForNetwork() {
+    const { online, options } = this.client;
+    return online === false && String(options.strategy).includes('online');
   }
 
   /** A connection is there, always a stranger to the server: join the rooms in their order, then ask who we are. */
