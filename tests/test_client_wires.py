@@ -102,7 +102,7 @@ async def test_text(engineio: Drive, mode: str) -> None:
 
 
 @engine_io
-@each_mode
+@each_real
 async def test_binary(engineio: Drive, mode: str) -> None:
     *sizes, last = await engineio(mode, "binary")
     assert len(sizes) == 8
@@ -111,7 +111,7 @@ async def test_binary(engineio: Drive, mode: str) -> None:
 
 
 @engine_io
-@each_mode
+@each_real
 async def test_heartbeat(engineio: Drive, mode: str) -> None:
     assert await engineio(mode, "heartbeat", pingInterval=100, pingTimeout=3000) == [{"got": "still here"}]
 
@@ -124,13 +124,13 @@ async def test_a_server_that_hangs(engineio: Drive, mode: str) -> None:
 
 
 @engine_io
-@each_mode
+@each_real
 async def test_the_server_closes(engineio: Drive, mode: str) -> None:
     assert await engineio(mode, "last") == [{"messages": ["the last word"], "end": SERVER_CLOSED, "last": "closed"}]
 
 
 @engine_io
-@each_mode
+@each_real
 async def test_the_client_closes(engineio: Drive, mode: str) -> None:
     assert await engineio(mode, "leave") == [{"ended": 1, "silent": True, "left": {"GET": 0, "POST": 0}}]
 
@@ -142,7 +142,7 @@ async def test_the_client_closes_at_any_time(engineio: Drive, mode: str) -> None
 
 
 @engine_io
-@each_mode
+@each_real
 async def test_many_connections_one_after_another(engineio: Drive, mode: str) -> None:
     assert await engineio(mode, "again") == [{"ended": 25}]
 
@@ -173,7 +173,7 @@ async def test_limits(engineio: Drive) -> None:
 
 
 @engine_io
-@each_mode
+@each_real
 async def test_both_sides_at_full_speed(engineio: Drive, mode: str) -> None:
     """While the transport changes, too."""
     all_of_them = {"count": 150, "inOrder": True}

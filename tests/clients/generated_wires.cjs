@@ -75,10 +75,8 @@ function connect({ query = '', pathname = Wire.values ? '/socket.io' : '/primus'
 /** A wire that is open and, where it is to be, upgraded. */
 async function open(options) {
   const client = connect(options);
-  let moved = mode !== 'upgrade';
-  client.once('transport', () => { moved = true; });
   await next(client, 'open');
-  await until(() => moved);
+  await until(() => mode !== 'upgrade' || client.wire.transport === 'websocket');
   return client;
 }
 
