@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from ahtransport._heartbeat import Deadlines
-from ahtransport._net.channel import Channel
 from ahtransport._net.poller import make_poller
 from ahtransport._net.reactor import Reactor, ReactorChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
@@ -296,13 +295,7 @@ async def test_streams_that_raise_something_else() -> None:
     channel = StreamChannel(Rude(), deadlines, ("peer", 1))
     channel.wire = log
     async with trio.open_nursery() as nursery:
-        if isinstance(channel, ReactorChannel):
-            assert reactor is not None
-            await nursery.start(reactor.run)
-            channel.start()
-        else:
-            assert isinstance(channel, TaskChannel)
-            nursery.start_soon(channel.run, nursery)
+        nursery.start_soon(channel.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
         channel.write(b"x")
     assert log.events == ["lost"]

@@ -51,6 +51,7 @@ class Application:
         self.name = name
         self.options = options = shared.options
         self.codec = shared.codec
+        self.parse = shared.codec.parse
         self.sessions = shared.sessions
         self.deadlines = shared.deadlines
         self.spawn = shared.spawn
@@ -192,7 +193,7 @@ class Application:
         with contained(f"on_close of connection {connection.id}"):
             await function(connection, code, reason)
 
-    def undecodable(self, connection: Connection, error: ValueError, *, first: bool) -> None:
+    def undecodable(self, connection: Connection, error: Exception, *, first: bool) -> None:
         """A message could not be decoded: the application is told, the connection lives on."""
         if first:
             _log.info("connection %s sent a message that can't be decoded: %.200s", connection.id, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from ahtransport._errors import ConnectionClosed
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from ahtransport._connection import Connection
     from ahtransport.abc import Event, Link, Message, Transformer
 
-__all__ = ["Half"]
+__all__ = ["NOTHING", "Half"]
+
+#: An empty set that all connections share as long as they have nothing of their own to put into one.
+NOTHING: Final[Any] = frozenset()
 
 
 class Half:
@@ -36,21 +39,29 @@ class Half:
     # The tasks of this connection, and the scopes of those that see its end for themselves.
     _tasks: int
     _scopes: set[trio.CancelScope]
+    _short_scopes: set[trio.CancelScope]
+    _rooms: set[str]
     # Coming in: what waits for the application.
-    _inbox: deque[Any]
-    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]]
+    _inbox: deque[Any] | tuple[()]
+    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]] | tuple[()]
     _working: bool
     _paused: bool
     _reader: trio.lowlevel.Task | None
-    _garbled = False  # whether a message could not be decoded; only the first is logged
+    _garbled: bool  # whether a message could not be decoded; only the first is logged
     # Going out: who waits for the client.
-    _writers: trio.lowlevel.ParkingLot
+    _writers: trio.lowlevel.ParkingLot | None
     _sends: int
     _outgoing: deque[tuple[Message | Event, trio.Event]] | None
 
     @property
     def _whole(self) -> Connection:
         return cast("Connection", self)
+
+    def _hold(self, scope: trio.CancelScope) -> None:
+        """Keep the scope of a task that sees the end of the connection for itself, and is ended if it does not."""
+        if self._scopes is NOTHING:
+            self._scopes = set()
+        self._scopes.add(scope)
 
     def _is_farewell(self, error: BaseException) -> bool:
         """Tell whether an exception only says what the application is told anyway: that this client is gone."""

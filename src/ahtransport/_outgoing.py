@@ -49,8 +49,11 @@ class Outgoing(Half):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        self._check_open()
-        while self._is_slow() and self._application.options.overflow != "drop":
+        if self._state != "open":
+            raise ConnectionClosed(*self._close)
+        while self._link.buffered and self._is_slow() and self._application.options.overflow != "drop":
+            if self._writers is None:
+                self._writers = trio.lowlevel.ParkingLot()
             await self._writers.park()
             self._check_open()
 
@@ -67,8 +70,9 @@ class Outgoing(Half):
             ConnectionClosed: the client is gone.
             TypeError, ValueError: the parser can't carry the message.
         """
-        self._check_open()
-        if self._is_slow():
+        if self._state != "open":
+            raise ConnectionClosed(*self._close)
+        if self._link.buffered and self._is_slow():
             raise trio.WouldBlock
         self._put(Message(message))
 
@@ -134,18 +138,19 @@ class Outgoing(Half):
 
         ``waited`` says that the sender has waited for the client and so deserves no overflow, however long its message.
         """
-        transforms = self._application.outgoing
-        if transforms and not isinstance(packet, Ack):
+        application, link = self._application, self._link
+        transforms = application.outgoing
+        if transforms.functions and not isinstance(packet, Ack):
             if transforms.asynchronous:
                 return self._put_later(packet)
             changed = transforms.run(packet, self._whole)
             if changed is None:
                 return None
             packet = changed
-        payloads = self._transformer.encode(packet, self._link.wire)
-        if waited and self._application.options.overflow != "drop":
+        payloads = self._transformer.encode(packet, link.wire)
+        if not link.buffered or (waited and application.options.overflow != "drop"):
             for payload in payloads:
-                self._link.write(payload)
+                link.write(payload)
         else:
             self.write(payloads)
         return None
@@ -165,7 +170,7 @@ class Outgoing(Half):
     async def _transform_out(self) -> None:
         queue = self._outgoing
         scope = trio.CancelScope()
-        self._scopes.add(scope)
+        self._hold(scope)
         try:
             with scope:
                 while queue:

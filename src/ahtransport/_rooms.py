@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ahtransport._errors import RoomError
+from ahtransport._half import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +101,10 @@ class Rooms:
         if len(rooms) >= self._max_rooms:
             raise RoomError(f"a connection may be in {self._max_rooms} rooms")
         self._rooms.setdefault(name, {})[connection] = time.time()
-        rooms.add(name)
+        if rooms is NOTHING:
+            connection._rooms = {name}
+        else:
+            rooms.add(name)
         return True
 
     def leave(self, connection: Connection, name: str) -> bool:
@@ -115,7 +119,7 @@ class Rooms:
         """Take a connection out of all its rooms."""
         for name in connection._rooms:
             self._forget(connection, name)
-        connection._rooms.clear()
+        connection._rooms = NOTHING
 
     def _forget(self, connection: Connection, name: str) -> None:
         members = self._rooms[name]

@@ -334,7 +334,9 @@ class ReactorChannel(Channel):
 class Acceptor:
     """A listening socket that a reactor watches."""
 
-    def __init__(self, sock: socket.socket, reactor: Reactor, accepted: Callable[[socket.socket, object], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, reactor: Reactor, accepted: Callable[[socket.socket, object], None]
+    ) -> None:
         self._sock = sock
         self._fd = sock.fileno()
         self._reactor = reactor

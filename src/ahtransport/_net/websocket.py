@@ -378,4 +378,3 @@ class WebSocketWire(FastLane):
             self._told = True
             with contained("a WebSocket's receiver"):
                 self._receiver.closed(code, reason)
-
