@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from ahtransport._net.channel import Channel
+
 Kind = Literal["reactor", "socket", "memory"]
 KINDS: list[Kind] = ["reactor", "socket", "memory"]
 

@@ -48,6 +48,8 @@ class Connection(Incoming):
         data: free for the application.
     """
 
+    __slots__ = ()
+
     type: Final = "websocket"
 
     def __init__(

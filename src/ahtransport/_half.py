@@ -26,6 +26,48 @@ NOTHING: Final[Any] = frozenset()
 class Half:
     """Declares the state that :class:`ahtransport.Connection` sets up, and what it does for its halves."""
 
+    # A dictionary for each connection would be larger than all the rest of it.
+    __slots__ = (
+        "__weakref__",
+        "_announced",
+        "_application",
+        "_calls",
+        "_close",
+        "_farewell",
+        "_garbled",
+        "_inbox",
+        "_jobs",
+        "_link",
+        "_outgoing",
+        "_paused",
+        "_query_string",
+        "_reader",
+        "_rooms",
+        "_scopes",
+        "_sends",
+        "_session_key",
+        "_short_scopes",
+        "_state",
+        "_survives_events",
+        "_tasks",
+        "_transformer",
+        "_watch",
+        "_wire_id",
+        "_working",
+        "_writers",
+        "auth",
+        "connected_at",
+        "data",
+        "fingerprint",
+        "headers",
+        "id",
+        "last_seen",
+        "pings_itself",
+        "remote_ip",
+        "remote_port",
+        "speaks_primus",
+    )
+
     id: str
     last_seen: float
     _application: Application

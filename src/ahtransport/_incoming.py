@@ -27,6 +27,8 @@ class Incoming(Outgoing):
     is something to do. When enough are waiting, the link is paused, and TCP lets the peer feel it.
     """
 
+    __slots__ = ()
+
     def __aiter__(self) -> Self:
         return self
 

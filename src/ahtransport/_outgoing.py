@@ -26,6 +26,8 @@ _YIELD_EVERY: Final = 32
 class Outgoing(Half):
     """The sending half of a connection."""
 
+    __slots__ = ()
+
     async def send(self, message: Any) -> None:
         """Send one message; waits while more than ``high_water`` bytes wait for a slow client.
 
