@@ -174,6 +174,14 @@ class Request:
                     self._cookies.setdefault(name.strip(), unquote(value.strip().removeprefix('"').removesuffix('"')))
         return self._cookies
 
+    def kept(self) -> Request:
+        """Give a copy to keep for as long as a connection lives: small, and without a body."""
+        twin = copy(self)
+        twin.headers = self.headers.packed()
+        twin._read = _no_body
+        twin._query = twin._cookies = None
+        return twin
+
     def with_auth(self, auth: Any) -> Request:
         """Give a copy that has ``auth``; one handshake may lead to several namespaces."""
         twin = copy(self)

@@ -98,11 +98,11 @@ class Client:
         self.session = session
         self._transformer = transformer
         self._core = transformer.core
-        self._request = request
+        self._request = request.kept()
         self._codec = transformer.codec()
         self._peers: dict[str, Peer] = {}
         self._pending: dict[str, trio.CancelScope] = {}
-        self._full: set[str] = set()  # namespaces whose inbox is full
+        self._full: frozenset[str] = frozenset()  # namespaces whose inbox is full
         self._over = False
         timeout = transformer.connect_timeout
         self._timer: Timer = self._core.at(self._core.now() + timeout, self._nobody_came)
@@ -259,11 +259,11 @@ class Client:
         """One namespace has enough: the client is not read."""
         if not self._full:
             self.session.pause()
-        self._full.add(namespace)
+        self._full |= {namespace}
 
     def resume(self, namespace: str) -> None:
         """A namespace takes messages again."""
         if namespace in self._full:
-            self._full.discard(namespace)
+            self._full -= {namespace}
             if not self._full:
                 self.session.resume()
