@@ -10,11 +10,11 @@ import trio
 
 from ahtransport._barrier import contained
 from ahtransport._errors import ConnectionClosed
-from ahtransport._half import NOTHING
 from ahtransport._heartbeat import Watch
 from ahtransport._http import parse_query
 from ahtransport._incoming import Incoming
 from ahtransport._primus import CLOSE
+from ahtransport._rooms import NOTHING
 from ahtransport.abc import Control
 
 if TYPE_CHECKING:

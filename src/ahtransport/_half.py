@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ahtransport._errors import ConnectionClosed
+from ahtransport._rooms import NOTHING
 
 if TYPE_CHECKING:
     from collections import deque
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from ahtransport._connection import Connection
     from ahtransport.abc import Event, Link, Message, Transformer
 
-__all__ = ["NOTHING", "Half"]
-
-#: An empty set that all connections share as long as they have nothing of their own to put into one.
-NOTHING: Final[Any] = frozenset()
+__all__ = ["Half"]
 
 
 class Half:

@@ -74,9 +74,14 @@ class Outgoing(Half):
         """
         if self._state != "open":
             raise ConnectionClosed(*self._close)
-        if self._link.buffered and self._is_slow():
+        link = self._link
+        if not link.buffered and not self._application.outgoing.functions:
+            for payload in self._transformer.encode(Message(message), link.wire):  # nearly always so
+                link.write(payload)
+        elif self._is_slow():
             raise trio.WouldBlock
-        self._put(Message(message))
+        else:
+            self._put(Message(message))
 
     def emit(self, event: str, *args: Any) -> None:
         """Send an event with any number of arguments, under the same rules as :meth:`send_nowait`.

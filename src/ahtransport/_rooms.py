@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import time
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from ahtransport._errors import RoomError
-from ahtransport._half import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ahtransport._connection import Connection
 
-__all__ = ["Rooms"]
+__all__ = ["NOTHING", "Rooms"]
+
+#: An empty set that all connections share as long as they have nothing of their own to put into one.
+NOTHING: Final[Any] = frozenset()
 
 
 class Rooms:

@@ -92,9 +92,9 @@ def check(kind: Kind, namespace: Any, number: Any, data: Any) -> Frame:
     Raises:
         ProtocolError: not that.
     """
-    if kind is _EVENT and number is None and type(data) is list and data and type(data[0]) is str:
-        if type(namespace) is str and data[0] not in RESERVED:
-            return Frame(kind, namespace, number, data)  # nearly all are like this
+    plain = kind is _EVENT and number is None and type(data) is list and data and type(namespace) is str
+    if plain and type(data[0]) is str and data[0] not in RESERVED:
+        return Frame(kind, namespace, number, data)  # nearly all are like this
     if type(namespace) is not str:
         raise ProtocolError("there is no such namespace")
     if number is not None and (type(number) is not int or not 0 <= number <= _MAX_ID):
