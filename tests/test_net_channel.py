@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from ahtransport._heartbeat import Deadlines
-from ahtransport._net.channel import Channel, SocketChannel, StreamChannel
+from ahtransport._net.poller import make_poller
+from ahtransport._net.reactor import Reactor, ReactorChannel
+from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 from ahtransport.testing import memory_stream_pair
 
 if TYPE_CHECKING:
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-Kind = Literal["socket", "memory"]
-KINDS: list[Kind] = ["socket", "memory"]
+    from ahtransport._net.channel import Channel
+
+Kind = Literal["reactor", "socket", "memory"]
+KINDS: list[Kind] = ["reactor", "socket", "memory"]
 
 
 class Log:
@@ -61,20 +65,33 @@ async def channel_and_peer(kind: Kind, capacity: int = 1000) -> AsyncIterator[tu
     deadlines, log = Deadlines(), Log()
     channel: Channel
     peer: trio.abc.Stream
-    if kind == "socket":
+    reactor: Reactor | None = None
+    if kind != "memory":
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setblocking(False)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         peer = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-        channel = SocketChannel(ours, deadlines, ("peer", 1))
+        if kind == "socket":
+            channel = SocketChannel(ours, deadlines, ("peer", 1))
+        else:
+            poller = make_poller()
+            assert poller is not None
+            reactor = Reactor(poller, deadlines)
+            channel = ReactorChannel(ours, reactor, ("peer", 1), lambda channel: None)
     else:
         peer, stream = memory_stream_pair(capacity)
         channel = StreamChannel(stream, deadlines, ("peer", 1))
     channel.wire = log
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.run)
-        nursery.start_soon(channel.run, nursery)
+        if isinstance(channel, ReactorChannel):
+            assert reactor is not None
+            await nursery.start(reactor.run)
+            channel.start()
+        else:
+            assert isinstance(channel, TaskChannel)
+            nursery.start_soon(channel.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
         yield channel, log, peer
         channel.abort()
@@ -257,7 +274,7 @@ async def test_a_wire_that_fails_ends_its_channel(caplog: pytest.LogCaptureFixtu
             await peer.send_all(b"x")
             await broken.until("lost")
             log.note("lost")
-    assert len([entry for entry in caplog.records if entry.levelname == "ERROR"]) == 2
+    assert len([entry for entry in caplog.records if entry.levelname == "ERROR"]) == len(KINDS)
 
 
 async def test_streams_that_raise_something_else() -> None:

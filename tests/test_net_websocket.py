@@ -38,6 +38,15 @@ class Memory(Channel):
         self.room -= len(taken)
         return len(taken)
 
+    def _start_flush(self) -> None:
+        pass
+
+    def _resumed(self) -> None:
+        pass
+
+    def _aborted(self) -> None:
+        pass
+
     def _end_output(self) -> None:
         self.ended = True
 

@@ -51,6 +51,7 @@ class Application:
         self.name = name
         self.options = options = shared.options
         self.codec = shared.codec
+        self.parse = shared.codec.parse
         self.sessions = shared.sessions
         self.deadlines = shared.deadlines
         self.spawn = shared.spawn
@@ -161,20 +162,18 @@ class Application:
         """Send a message or an event to everybody or to a room, encoded once per transformer and wire."""
         members = self.connections.values() if room is None else self.rooms.members(room)
         left_out = set(exclude)
-        if self.outgoing:
-            for connection in list(members):
-                if connection not in left_out:
-                    connection.send_soon(packet)
+        # A client over its limit is closed on the way, which takes it out of the table: hence the copy.
+        recipients = [one for one in members if one not in left_out] if left_out else list(members)
+        if self.outgoing.functions:
+            for connection in recipients:
+                connection.send_soon(packet)
             return
         encoded: dict[tuple[Transformer, str], Sequence[Payload]] = {}
-        # A client over its limit is closed on the way, which takes it out of the table: hence the copy.
-        for connection in list(members):
-            if connection in left_out:
-                continue
-            wire = connection.wire
-            payloads = encoded.get(wire)
+        for connection in recipients:
+            transformer, wire = connection.wire
+            payloads = encoded.get((transformer, wire))
             if payloads is None:
-                payloads = encoded[wire] = wire[0].encode(packet, wire[1])
+                payloads = encoded[transformer, wire] = transformer.encode(packet, wire)
             connection.write(payloads)
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
@@ -192,7 +191,7 @@ class Application:
         with contained(f"on_close of connection {connection.id}"):
             await function(connection, code, reason)
 
-    def undecodable(self, connection: Connection, error: ValueError, *, first: bool) -> None:
+    def undecodable(self, connection: Connection, error: Exception, *, first: bool) -> None:
         """A message could not be decoded: the application is told, the connection lives on."""
         if first:
             _log.info("connection %s sent a message that can't be decoded: %.200s", connection.id, error)

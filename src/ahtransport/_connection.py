@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
@@ -12,8 +11,10 @@ import trio
 from ahtransport._barrier import contained
 from ahtransport._errors import ConnectionClosed
 from ahtransport._heartbeat import Watch
+from ahtransport._http import parse_query
 from ahtransport._incoming import Incoming
 from ahtransport._primus import CLOSE
+from ahtransport._rooms import NOTHING
 from ahtransport.abc import Control
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ class Connection(Incoming):
         id: a UUID (version 4) as text.
         type: always ``"websocket"``, whatever carries it, as in ActionHero.
         headers: of the handshake.
-        query: the parameters of the handshake's URL.
         remote_ip: the client's address.
         remote_port: the client's port; 0 where a proxy does not tell.
         fingerprint: what identifies the browser: the cookie, else the query parameter of its name, else ``id``.
@@ -47,6 +47,8 @@ class Connection(Incoming):
         auth: what a Socket.IO client sent along when it connected to the namespace; None for all others.
         data: free for the application.
     """
+
+    __slots__ = ()
 
     type: Final = "websocket"
 
@@ -65,31 +67,33 @@ class Connection(Incoming):
         events: bool = False,
     ) -> None:
         self.id = str(uuid.uuid4())
-        self.headers: Headers = request.headers
-        self.query: Mapping[str, str] = request.query
+        self.headers: Headers = request.headers.packed()
+        self._query_string = request.query_string
         self.remote_ip = request.remote_ip
         self.remote_port = request.remote_port
         self.fingerprint = fingerprint or self.id
         self.connected_at = time.time()
         self.data: dict[str, Any] = {}
         self._wire_id = wire_id or self.id
-        self._session_key = session_key or f"connection:{self.id}"
+        self._session_key = session_key
         self._application = application
         self._link = link
         self._transformer = transformer
         self._state: Literal["open", "closing", "closed"] = "open"
         self._close: tuple[int, str] = (1006, "")
-        self._rooms: set[str] = set()
-        self._inbox: deque[Any] = deque()
-        self._jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        # Most connections are idle: what only a busy one needs is made when it is needed.
+        self._rooms = NOTHING
+        self._inbox = ()
+        self._jobs = ()
         self._working = False
         self._paused = False
-        self._reader: trio.lowlevel.Task | None = None
-        self._writers = trio.lowlevel.ParkingLot()
+        self._garbled = False
+        self._reader = None
+        self._writers = None
         self._sends = 0
         self._tasks = 0
-        self._scopes: set[trio.CancelScope] = set()
-        self._short_scopes: set[trio.CancelScope] = set()
+        self._scopes = NOTHING
+        self._short_scopes = NOTHING
         self._announced = False
         self._calls = None
         self._outgoing = None
@@ -135,7 +139,12 @@ class Connection(Incoming):
     @property
     def session(self) -> Session:
         """The data that this browser's connections and web requests share; its own where nothing links them."""
-        return self._application.sessions.session(self._session_key)
+        return self._application.sessions.session(self._session_key or f"connection:{self.id}")
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters of the handshake's URL; of a repeated name the first value counts."""
+        return parse_query(self._query_string)
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self._state} {self.transformer}/{self.transport} from {self.remote_ip}>"
@@ -159,6 +168,8 @@ class Connection(Incoming):
 
     async def _run_task(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         scope = trio.CancelScope()
+        if self._short_scopes is NOTHING:
+            self._short_scopes = set()
         self._short_scopes.add(scope)
         if self._state != "open":
             scope.cancel()
@@ -173,7 +184,7 @@ class Connection(Incoming):
 
     async def _run_handler(self, handler: Callable[[Connection], Awaitable[object]]) -> None:
         scope = trio.CancelScope()
-        self._scopes.add(scope)
+        self._hold(scope)
         try:
             with scope, contained(f"the handler of connection {self.id}", self._is_farewell) as trouble:
                 await handler(self)
@@ -225,7 +236,8 @@ class Connection(Incoming):
 
     def writable(self) -> None:
         """Let those go on who wait in :meth:`send` (for transformers)."""
-        self._writers.unpark_all()
+        if self._writers is not None:
+            self._writers.unpark_all()
 
     def close(self, code: int = 1000, reason: str = "", reconnect: bool = False) -> None:
         """Close the connection; harmless when it is closed already. Returns at once.
@@ -268,7 +280,8 @@ class Connection(Incoming):
             self._watch = None
         if self._calls is not None:
             self._calls.fail(ConnectionClosed(code, reason))
-        self._writers.unpark_all()
+        if self._writers is not None:
+            self._writers.unpark_all()
         self._wake_reader()
         for scope in tuple(self._short_scopes):
             scope.cancel()

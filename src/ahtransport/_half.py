@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ahtransport._errors import ConnectionClosed
+from ahtransport._rooms import NOTHING
 
 if TYPE_CHECKING:
     from collections import deque
@@ -23,6 +24,48 @@ __all__ = ["Half"]
 class Half:
     """Declares the state that :class:`ahtransport.Connection` sets up, and what it does for its halves."""
 
+    # A dictionary for each connection would be larger than all the rest of it.
+    __slots__ = (
+        "__weakref__",
+        "_announced",
+        "_application",
+        "_calls",
+        "_close",
+        "_farewell",
+        "_garbled",
+        "_inbox",
+        "_jobs",
+        "_link",
+        "_outgoing",
+        "_paused",
+        "_query_string",
+        "_reader",
+        "_rooms",
+        "_scopes",
+        "_sends",
+        "_session_key",
+        "_short_scopes",
+        "_state",
+        "_survives_events",
+        "_tasks",
+        "_transformer",
+        "_watch",
+        "_wire_id",
+        "_working",
+        "_writers",
+        "auth",
+        "connected_at",
+        "data",
+        "fingerprint",
+        "headers",
+        "id",
+        "last_seen",
+        "pings_itself",
+        "remote_ip",
+        "remote_port",
+        "speaks_primus",
+    )
+
     id: str
     last_seen: float
     _application: Application
@@ -36,21 +79,29 @@ class Half:
     # The tasks of this connection, and the scopes of those that see its end for themselves.
     _tasks: int
     _scopes: set[trio.CancelScope]
+    _short_scopes: set[trio.CancelScope]
+    _rooms: set[str]
     # Coming in: what waits for the application.
-    _inbox: deque[Any]
-    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]]
+    _inbox: deque[Any] | tuple[()]
+    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]] | tuple[()]
     _working: bool
     _paused: bool
     _reader: trio.lowlevel.Task | None
-    _garbled = False  # whether a message could not be decoded; only the first is logged
+    _garbled: bool  # whether a message could not be decoded; only the first is logged
     # Going out: who waits for the client.
-    _writers: trio.lowlevel.ParkingLot
+    _writers: trio.lowlevel.ParkingLot | None
     _sends: int
     _outgoing: deque[tuple[Message | Event, trio.Event]] | None
 
     @property
     def _whole(self) -> Connection:
         return cast("Connection", self)
+
+    def _hold(self, scope: trio.CancelScope) -> None:
+        """Keep the scope of a task that sees the end of the connection for itself, and is ended if it does not."""
+        if self._scopes is NOTHING:
+            self._scopes = set()
+        self._scopes.add(scope)
 
     def _is_farewell(self, error: BaseException) -> bool:
         """Tell whether an exception only says what the application is told anyway: that this client is gone."""

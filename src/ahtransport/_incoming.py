@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
 from ahtransport._barrier import contained
 from ahtransport._outgoing import Outgoing
-from ahtransport._primus import as_event
+from ahtransport._primus import CONTROLS, as_event
 from ahtransport.abc import Ack, Control, Event, Message
 
 if TYPE_CHECKING:
@@ -26,14 +27,15 @@ class Incoming(Outgoing):
     is something to do. When enough are waiting, the link is paused, and TCP lets the peer feel it.
     """
 
+    __slots__ = ()
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        inbox = self._inbox
-        if inbox:
+        if self._inbox:
             await trio.lowlevel.checkpoint_if_cancelled()
-        while not inbox:
+        while not self._inbox:
             if self._state != "open" and not self._working:
                 await trio.lowlevel.checkpoint()
                 raise StopAsyncIteration
@@ -41,8 +43,9 @@ class Incoming(Outgoing):
                 raise trio.BusyResourceError("another task is waiting for this connection's messages")
             self._reader = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-        message = inbox.popleft()
-        self._relieve()
+        message = self._inbox.popleft()
+        if self._paused:
+            self._relieve()
         return message
 
     def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
@@ -58,21 +61,25 @@ class Incoming(Outgoing):
         """Take one message in Primus' format (for transformers)."""
         if self._state != "open":
             return
+        application = self._application
         try:
-            packet = self._application.codec.decode(data)
-        except ValueError as error:
-            self._application.undecodable(self._whole, error, first=not self._garbled)
+            value = application.parse(data)
+        except Exception as error:  # a user's parser may raise whatever it likes
+            application.undecodable(self._whole, error, first=not self._garbled)
             self._garbled = True
             return
-        if isinstance(packet, Control):
-            self._control(packet.text)
-        elif isinstance(packet, Message):
-            if self._application.has_events or self._calls is not None:
-                event = as_event(packet.data)
-                if isinstance(event, Ack) or (event is not None and self._application.event_handler(event.name)):
-                    self.deliver(event)
-                    return
-            self.deliver(packet)
+        if type(value) is str and value[:8] == "primus::" and value.startswith(CONTROLS):
+            self._control(value)
+        elif type(value) is dict and (application.has_events or self._calls is not None):
+            event = as_event(value)
+            if isinstance(event, Ack) or (event is not None and application.event_handler(event.name)):
+                self.deliver(event)
+            else:
+                self.deliver(Message(value))
+        elif application.incoming.functions:
+            self.deliver(Message(value))
+        else:
+            self._hand_over(value)
 
     def deliver(self, packet: Message | Event | Ack) -> None:
         """Take one decoded packet (for transformers)."""
@@ -83,9 +90,11 @@ class Incoming(Outgoing):
                 self._calls.answer(packet.ack, packet.args)
             return
         transforms = self._application.incoming
-        if transforms and transforms.asynchronous:
+        if not transforms.functions:
+            self._dispatch(packet)
+        elif transforms.asynchronous:
             self._push(self._transform_in, packet)
-        elif transforms:
+        else:
             try:
                 changed = transforms.run(packet, self._whole)
             except (KeyboardInterrupt, GeneratorExit):
@@ -95,8 +104,6 @@ class Incoming(Outgoing):
                 return
             if changed is not None:
                 self._dispatch(changed)
-        else:
-            self._dispatch(packet)
 
     async def _transform_in(self, packet: Message | Event) -> None:
         changed = await self._application.incoming.run_async(packet, self._whole)
@@ -117,13 +124,33 @@ class Incoming(Outgoing):
                     self._call(self._try_event, (handler, args, packet.ack), handler.inline, None, ordered)
                 else:
                     self._call(handler.function, args, handler.inline, packet.ack, ordered)
-        elif application.handler is not None:
-            self._inbox.append(packet.data)
-            self._wake_reader()
-            self._strain()
         else:
-            for function, inline in application.on_message:
-                self._call(function, (self, packet.data), inline, None, ordered)
+            self._hand_over(packet.data, ordered=ordered)
+
+    def _hand_over(self, value: Any, *, ordered: bool = False) -> None:
+        """Give a plain message to the application."""
+        application = self._application
+        if application.handler is not None:
+            if type(self._inbox) is tuple:
+                self._inbox = deque()
+            self._inbox.append(value)
+            reader = self._reader
+            if reader is not None:
+                self._reader = None
+                trio.lowlevel.reschedule(reader)
+            elif len(self._inbox) >= application.options.inbox:
+                self._strain()
+            return
+        for function, inline in application.on_message:
+            if inline and (ordered or not self._working):
+                try:
+                    function(self, value)
+                except (KeyboardInterrupt, GeneratorExit):
+                    raise
+                except BaseException as error:
+                    self._crashed(error)
+            else:
+                self._push(self._run_call, function, (self, value), None)
 
     def _call(
         self, function: Callable[..., Any], args: tuple[Any, ...], inline: bool, ack: int | None, ordered: bool
@@ -177,6 +204,8 @@ class Incoming(Outgoing):
     # -- the worker: born with the first job, gone when there is none
 
     def _push(self, function: Callable[..., Any], *args: Any) -> None:
+        if type(self._jobs) is tuple:
+            self._jobs = deque()
         self._jobs.append((function, args))
         if not self._working:
             self._working = True
@@ -186,7 +215,7 @@ class Incoming(Outgoing):
 
     async def _work(self) -> None:
         scope = trio.CancelScope()
-        self._scopes.add(scope)
+        self._hold(scope)
         try:
             with scope:
                 while self._jobs:
@@ -200,7 +229,7 @@ class Incoming(Outgoing):
                         self._crashed(trouble.caught, logged=True)
         finally:
             self._working = False
-            self._jobs.clear()
+            self._jobs = ()
             self._scopes.discard(scope)
             self._wake_reader()
             self._task_done()

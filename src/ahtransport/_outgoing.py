@@ -26,6 +26,8 @@ _YIELD_EVERY: Final = 32
 class Outgoing(Half):
     """The sending half of a connection."""
 
+    __slots__ = ()
+
     async def send(self, message: Any) -> None:
         """Send one message; waits while more than ``high_water`` bytes wait for a slow client.
 
@@ -49,8 +51,11 @@ class Outgoing(Half):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        self._check_open()
-        while self._is_slow() and self._application.options.overflow != "drop":
+        if self._state != "open":
+            raise ConnectionClosed(*self._close)
+        while self._link.buffered and self._is_slow() and self._application.options.overflow != "drop":
+            if self._writers is None:
+                self._writers = trio.lowlevel.ParkingLot()
             await self._writers.park()
             self._check_open()
 
@@ -67,10 +72,16 @@ class Outgoing(Half):
             ConnectionClosed: the client is gone.
             TypeError, ValueError: the parser can't carry the message.
         """
-        self._check_open()
-        if self._is_slow():
+        if self._state != "open":
+            raise ConnectionClosed(*self._close)
+        link = self._link
+        if not link.buffered and not self._application.outgoing.functions:
+            for payload in self._transformer.encode(Message(message), link.wire):  # nearly always so
+                link.write(payload)
+        elif self._is_slow():
             raise trio.WouldBlock
-        self._put(Message(message))
+        else:
+            self._put(Message(message))
 
     def emit(self, event: str, *args: Any) -> None:
         """Send an event with any number of arguments, under the same rules as :meth:`send_nowait`.
@@ -134,18 +145,19 @@ class Outgoing(Half):
 
         ``waited`` says that the sender has waited for the client and so deserves no overflow, however long its message.
         """
-        transforms = self._application.outgoing
-        if transforms and not isinstance(packet, Ack):
+        application, link = self._application, self._link
+        transforms = application.outgoing
+        if transforms.functions and not isinstance(packet, Ack):
             if transforms.asynchronous:
                 return self._put_later(packet)
             changed = transforms.run(packet, self._whole)
             if changed is None:
                 return None
             packet = changed
-        payloads = self._transformer.encode(packet, self._link.wire)
-        if waited and self._application.options.overflow != "drop":
+        payloads = self._transformer.encode(packet, link.wire)
+        if not link.buffered or (waited and application.options.overflow != "drop"):
             for payload in payloads:
-                self._link.write(payload)
+                link.write(payload)
         else:
             self.write(payloads)
         return None
@@ -165,7 +177,7 @@ class Outgoing(Half):
     async def _transform_out(self) -> None:
         queue = self._outgoing
         scope = trio.CancelScope()
-        self._scopes.add(scope)
+        self._hold(scope)
         try:
             with scope:
                 while queue:

@@ -26,7 +26,8 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # In this shorthand (digits as 0, what may stand before a number as a colon) an integer of 16 digits or more, the first
 # ones that a double may not hold, is easy to find. Fractions, which often are that long, have a point before them.
 _SHORTHAND = bytes.maketrans(b"123456789,[-", b"000000000:::")
-_LONG = b"0" * 16
+_SHORTEST = 16
+_LONG = b"0" * _SHORTEST
 _LONG_INSIDE = b":" + _LONG
 _EXACT = 2**53
 
@@ -125,6 +126,8 @@ class JSONParser:
         # (bytes.find is a good deal faster than the operator ``in``.)
         if not text.isascii() and text.find(b"\xe2\x80") >= 0:
             text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        if len(text) < _SHORTEST or type(value) is str:
+            return text  # no room, or no place, for a number that JavaScript would write in another way
         shorthand = text.translate(_SHORTHAND)
         if shorthand.find(_LONG_INSIDE) >= 0 or shorthand.startswith(_LONG):
             text = _UNLIKE_JAVASCRIPT.sub(_as_javascript, text)

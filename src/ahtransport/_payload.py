@@ -7,6 +7,9 @@ import struct
 __all__ = ["Payload"]
 
 _FIN_TEXT, _FIN_BINARY = 0x81, 0x82
+# The heads of short frames, which most are.
+_TEXT_HEADS = [bytes((_FIN_TEXT, size)) for size in range(126)]
+_BINARY_HEADS = [bytes((_FIN_BINARY, size)) for size in range(126)]
 
 
 class Payload:
@@ -34,7 +37,7 @@ class Payload:
             size = len(self.data)
             first = _FIN_BINARY if self.binary else _FIN_TEXT
             if size < 126:
-                head = bytes((first, size))
+                head = (_BINARY_HEADS if self.binary else _TEXT_HEADS)[size]
             elif size < 65536:
                 head = struct.pack("!BBH", first, 126, size)
             else:

@@ -16,11 +16,11 @@ from ahtransport.abc import Ack, Control, Event, Message, Packet
 if TYPE_CHECKING:
     from ahtransport.abc import Parser
 
-__all__ = ["CLOSE", "Codec", "as_event"]
+__all__ = ["CLOSE", "CONTROLS", "Codec", "as_event"]
 
 # What a peer may say; any other text that begins with "primus::" is an ordinary message, as in Primus. Not so what only
 # a server says: an application that passes texts on would let one client send the others away.
-_CONTROLS: Final = ("primus::ping::", "primus::pong::", "primus::id::", "primus::server::")
+CONTROLS: Final = ("primus::ping::", "primus::pong::", "primus::id::", "primus::server::")
 #: Sent before a close: the client is not to come back.
 CLOSE: Final = Control("primus::server::close")
 
@@ -30,11 +30,13 @@ _EVENT, _ACK = 0, 1
 class Codec:
     """Primus' message layer with one parser."""
 
-    __slots__ = ("_binary", "_decode", "_encode")
+    __slots__ = ("_binary", "_decode", "_encode", "parse")
 
     def __init__(self, parser: Parser) -> None:
         self._encode = parser.encode
         self._decode = parser.decode
+        #: The parser's own ``decode``: the way of every message, so nothing stands around it.
+        self.parse = parser.decode
         # A parser of text may give bytes that are UTF-8 already, and says so; without a word, bytes are binary.
         self._binary: bool | None = getattr(parser, "binary", None)
 
@@ -45,6 +47,8 @@ class Codec:
             TypeError, ValueError: the value can't be carried.
         """
         value: Any
+        if type(packet) is Message:
+            return Payload(self._encode(packet.data), binary=self._binary)
         if isinstance(packet, Message):
             value = packet.data
         elif isinstance(packet, Event):
@@ -69,7 +73,7 @@ class Codec:
             raise
         except Exception as error:  # a user's parser may raise whatever it likes
             raise ValueError(f"the parser failed: {error!r}") from error
-        if type(value) is str and value.startswith(_CONTROLS):
+        if type(value) is str and value.startswith(CONTROLS):
             return Control(value)
         return Message(value)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from ahtransport._errors import RoomError
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from ahtransport._connection import Connection
 
-__all__ = ["Rooms"]
+__all__ = ["NOTHING", "Rooms"]
+
+#: An empty set that all connections share as long as they have nothing of their own to put into one.
+NOTHING: Final[Any] = frozenset()
 
 
 class Rooms:
@@ -100,7 +103,10 @@ class Rooms:
         if len(rooms) >= self._max_rooms:
             raise RoomError(f"a connection may be in {self._max_rooms} rooms")
         self._rooms.setdefault(name, {})[connection] = time.time()
-        rooms.add(name)
+        if rooms is NOTHING:
+            connection._rooms = {name}
+        else:
+            rooms.add(name)
         return True
 
     def leave(self, connection: Connection, name: str) -> bool:
@@ -115,7 +121,7 @@ class Rooms:
         """Take a connection out of all its rooms."""
         for name in connection._rooms:
             self._forget(connection, name)
-        connection._rooms.clear()
+        connection._rooms = NOTHING
 
     def _forget(self, connection: Connection, name: str) -> None:
         members = self._rooms[name]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ahtransport._blocking import BlockingWatch
+from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._listening import Namespace
@@ -269,6 +270,7 @@ class Server(Registering):
         watch = BlockingWatch(self.config.general.blocking_warning)
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
+        restore_collector = tune_collector() if self.config.general.tune_gc else None
         try:
             async with trio.open_nursery() as nursery:
                 shared.started(nursery)
@@ -291,6 +293,8 @@ class Server(Registering):
         finally:
             if watch.limit:
                 trio.lowlevel.remove_instrument(watch)
+            if restore_collector is not None:
+                restore_collector()
             shared.started(None)
             self._running = False
             self._ended.set()

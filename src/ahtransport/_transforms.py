@@ -38,24 +38,24 @@ Transform = "Callable[[Envelope], bool | None | Awaitable[bool | None]]"
 class Transforms:
     """The transforms of one direction, run in order of registration."""
 
-    __slots__ = ("_functions", "asynchronous")
+    __slots__ = ("asynchronous", "functions")
 
     def __init__(self) -> None:
-        self._functions: list[Callable[[Envelope], Any]] = []
+        self.functions: list[Callable[[Envelope], Any]] = []
         self.asynchronous = False
 
     def __bool__(self) -> bool:
-        return bool(self._functions)
+        return bool(self.functions)
 
     def add(self, function: Callable[[Envelope], Any]) -> None:
         """Add a transform; it drops a message by returning False."""
-        self._functions.append(function)
+        self.functions.append(function)
         self.asynchronous = self.asynchronous or is_async(function)
 
     def run(self, packet: Message | Event, connection: Connection) -> Message | Event | None:
         """Run plain functions. None: the message is dropped."""
         envelope = _open(packet, connection)
-        for function in self._functions:
+        for function in self.functions:
             if function(envelope) is False:
                 return None
         return _seal(packet, envelope)
@@ -63,7 +63,7 @@ class Transforms:
     async def run_async(self, packet: Message | Event, connection: Connection) -> Message | Event | None:
         """Run plain and async functions. None: the message is dropped."""
         envelope = _open(packet, connection)
-        for function in self._functions:
+        for function in self.functions:
             verdict = function(envelope)
             if inspect.isawaitable(verdict):
                 verdict = await verdict

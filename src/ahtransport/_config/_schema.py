@@ -86,6 +86,12 @@ class General:
         "A warning is logged when a handler keeps everybody waiting for longer than this, because it computes or waits "
         "without trio.",
     )
+    tune_gc: bool = option(
+        True,
+        Flag(),
+        "Whether Python's garbage collector looks less often while the server runs, so that thousands of connections "
+        "make no pauses.",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "welcome_message", self.welcome_message.replace("{server_name}", self.server_name))

@@ -3,31 +3,30 @@
 If nothing waits, bytes go to the socket at once; what does not fit waits in a backlog, counted in bytes, and leaves
 when the socket is writable again. All bytes take this way (handshake, messages, pongs, close frames), so their order
 holds; and progress is recorded between waits, so that no cancellation ever tears a frame.
+
+Who drives a channel is a subclass's business: the reactor (``_net.reactor``), or tasks of its own (``_net.tasks``).
 """
 
 from __future__ import annotations
 
-import socket
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from ahtransport._barrier import contained
-from ahtransport._log import get_logger
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ahtransport._heartbeat import Deadlines
     from ahtransport.abc import Timer
 
-__all__ = ["Channel", "SocketChannel", "StreamChannel", "Wire"]
+__all__ = ["CHUNK", "Channel", "Wire"]
 
-_log = get_logger()
-
-_CHUNK = 65536
+#: Bytes that are read, or written from a stream's backlog, at once.
+CHUNK: Final = 65536
 # A server that closes while unread bytes wait in its kernel makes TCP send a reset, which can overtake the last
 # answer. So reading goes on for this long after the last byte was written (RFC 9112 section 9.6).
-_LINGER = 2.0
+_LINGER: Final = 2.0
 
 
 class Wire(Protocol):
@@ -57,6 +56,8 @@ class Wire(Protocol):
 class Channel:
     """What hosts build their protocols on. Subclasses know how bytes get in and out.
 
+    An idle channel is kept small: what only a busy one needs is made when it is needed.
+
     Attributes:
         wire: who gets what arrives.
         peer: address and port of the other end.
@@ -67,6 +68,27 @@ class Channel:
         flush_timeout: seconds without progress after which the wire is told that the peer has stalled.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_backlog",
+        "_corked",
+        "_corked_size",
+        "_deadlines",
+        "_drained",
+        "_ending",
+        "_half_closed",
+        "_lingering",
+        "_paused",
+        "_torn",
+        "buffered",
+        "closed",
+        "cut",
+        "flush_timeout",
+        "peer",
+        "secure",
+        "wire",
+    )
+
     def __init__(self, deadlines: Deadlines, peer: tuple[str, int], *, secure: bool = False) -> None:
         self.wire: Wire
         self.peer = peer
@@ -76,21 +98,15 @@ class Channel:
         self.closed = False
         self.cut = False
         self._deadlines = deadlines
-        self._backlog: deque[memoryview | bytes] = deque()
+        self._backlog: deque[memoryview | bytes] | None = None
         self._torn = False  # whether the first piece of the backlog has been sent in part
-        self._spoilt = False  # whether nothing more can be sent, since nobody knows where the peer is
         self._corked: list[bytes] | None = None
         self._corked_size = 0
         self._ending = False  # no more is written; the backlog leaves, then the stream is closed
         self._half_closed = False
         self._paused = False
-        self._parked = False  # whether the reading task waits for resume(), not for bytes
-        self._wake = trio.Event()
-        self._drained = trio.Event()
-        self._scope = trio.CancelScope()
-        self._flusher: trio.CancelScope | None = None
+        self._drained: trio.Event | None = None  # for those who wait for an empty backlog
         self._lingering: Timer | None = None
-        self._nursery: trio.Nursery | None = None
 
     # -- writing
 
@@ -99,7 +115,7 @@ class Channel:
         if self._corked is not None:
             self._corked.append(data)
             self._corked_size += len(data)
-            if self._corked_size > _CHUNK:
+            if self._corked_size > CHUNK:
                 self.uncork()
                 self.cork()
             return not self._backlog
@@ -114,7 +130,7 @@ class Channel:
                 self.cut = True
                 return False
             self._torn = sent > 0
-            self._backlog.append(memoryview(data)[sent:])
+            self._backlog = deque([memoryview(data)[sent:]])
             self.buffered = len(data) - sent
             self._start_flush()
             return False
@@ -125,7 +141,7 @@ class Channel:
     @property
     def queued(self) -> int:
         """How many pieces wait to be sent."""
-        return len(self._backlog)
+        return len(self._backlog) if self._backlog else 0
 
     def cork(self) -> None:
         """Collect what is written until :meth:`uncork`, to send it in one piece."""
@@ -157,7 +173,38 @@ class Channel:
         """Wait until nothing waits any more, or the channel is closed."""
         await trio.lowlevel.checkpoint()  # a real one: who writes without end must let others have their turn
         while self._backlog and not self.closed:
+            if self._drained is None:
+                self._drained = trio.Event()
             await self._drained.wait()
+
+    def _sent(self, count: int) -> None:
+        """Note that ``count`` more bytes of the backlog have left."""
+        backlog = self._backlog
+        assert backlog is not None
+        self.buffered -= count
+        while count:
+            first = backlog[0]
+            if count < len(first):
+                backlog[0] = memoryview(first)[count:]
+                self._torn = True
+                return
+            count -= len(first)
+            backlog.popleft()
+            self._torn = False
+
+    def _all_sent(self) -> None:
+        """The backlog has left: whoever waited for that goes on."""
+        self._backlog = None
+        self._release()
+        if self._ending:
+            self._half_close()
+        else:
+            self.wire.flushed()
+
+    def _release(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.set()
 
     # -- reading
 
@@ -169,11 +216,8 @@ class Channel:
         """Go on reading; nothing arrives before this returns."""
         if self._paused:
             self._paused = False
-            if self._parked:
-                self._wake.set()
-            elif self._nursery is not None and not self.closed:
-                # The reading task waits for bytes, and what is left over must not wait for them, too.
-                self._nursery.start_soon(self._go_on)
+            if not self.closed:
+                self._resumed()
 
     @property
     def paused(self) -> bool:
@@ -198,219 +242,45 @@ class Channel:
             self.closed = True
             self.cut = self.cut or self.buffered > 0
             self._corked = None
-            self._scope.cancel()
-            if self._flusher is not None:
-                self._flusher.cancel()
-            self._drained.set()
+            self._release()
+            self._aborted()
 
     def _half_close(self) -> None:
-        if not self._half_closed:
+        if not self._half_closed and not self.closed:
             self._half_closed = True
             self._end_output()
             self._lingering = self._deadlines.at(trio.current_time() + _LINGER, self.abort)
 
-    # -- the two loops
-
-    async def run(self, nursery: trio.Nursery) -> None:
-        """Read until the stream is closed. Children (a flush) live in ``nursery`` and end with the channel."""
-        self._nursery = nursery
-        try:
-            with self._scope:
-                await self._read_loop()
-        except Exception:
-            _log.exception("a connection's protocol failed")
-        finally:
-            self.abort()
-            self._backlog.clear()
-            self.buffered = 0
-            if self._lingering is not None:
-                self._lingering.cancel()
-            with trio.CancelScope(shield=True), contained("closing a connection"):
-                await self._close()
-            self.wire.lost()
-
-    async def _read_loop(self) -> None:
-        while not self.closed:
-            if self._paused:
-                self._wake = trio.Event()
-                self._parked = True
-                await self._wake.wait()
-                self._parked = False
-                if not self._ending:
-                    self.wire.data(b"", trio.current_time())
-                continue
-            data = await self._receive()
-            if self.closed:
-                return
-            if self._ending:
-                if not data:
-                    await self.drain()
-                    return
-            elif data:
-                self.wire.data(data, trio.current_time())
-            else:
-                self.wire.eof()
-                if not self._ending:
-                    return
-
-    async def _go_on(self) -> None:
-        with contained("a connection's protocol") as trouble:
-            if not self.closed and not self._ending:
-                self.wire.data(b"", trio.current_time())
-        if trouble.caught is not None:
-            self.abort()
-
-    def _start_flush(self) -> None:
-        if self._flusher is None and self._nursery is not None:
-            self._drained = trio.Event()
-            self._flusher = trio.CancelScope()
-            self._nursery.start_soon(self._flush, self._flusher)
-
-    async def _flush(self, scope: trio.CancelScope) -> None:
-        with scope, contained("a connection's output") as trouble:
-            while self._backlog and not self.closed:
-                before = self.buffered
-                with trio.move_on_after(self.flush_timeout) as patience:
-                    await self._flush_some()
-                if patience.cancelled_caught and self.buffered >= before:
-                    self.wire.stalled()
-                if self._spoilt:
-                    self.abort()
-        if trouble.caught is not None:
-            self.abort()
-        self._flusher = None
-        if not self.closed and not self._backlog:
-            self._drained.set()
-            if self._ending:
-                self._half_close()
-            else:
-                self.wire.flushed()
-
-    def _sent(self, count: int) -> None:
-        """Note that ``count`` more bytes of the backlog have left."""
-        self.buffered -= count
-        while count:
-            first = self._backlog[0]
-            if count < len(first):
-                self._backlog[0] = memoryview(first)[count:]
-                self._torn = True
-                return
-            count -= len(first)
-            self._backlog.popleft()
-            self._torn = False
+    def _forget(self) -> None:
+        """Let go of what a closed channel does not need; the last step before its descriptor is given back."""
+        self._backlog = None
+        self.buffered = 0
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     # -- what subclasses know
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when other connections have had their turn."""
+        raise NotImplementedError  # pragma: no cover
 
     def _send_now(self, data: bytes) -> int:
         """Send what the kernel takes without waiting and tell how much that was."""
         raise NotImplementedError  # pragma: no cover
 
-    async def _flush_some(self) -> None:
-        """Wait until some of the backlog can leave, and send it."""
+    def _start_flush(self) -> None:
+        """See to it that the backlog, which has begun just now, leaves; then call :meth:`_all_sent`."""
         raise NotImplementedError  # pragma: no cover
 
-    async def _receive(self) -> bytes:
-        """Wait for bytes; ``b""`` at the end of the stream or when it broke."""
+    def _resumed(self) -> None:
+        """Read again, and soon call ``wire.data(b"")``, unless the channel is ending."""
+        raise NotImplementedError  # pragma: no cover
+
+    def _aborted(self) -> None:
+        """Stop everything, give the descriptor back, and call ``wire.lost``; not before the caller has returned."""
         raise NotImplementedError  # pragma: no cover
 
     def _end_output(self) -> None:
         """Tell the peer that no more bytes follow."""
         raise NotImplementedError  # pragma: no cover
-
-    async def _close(self) -> None:
-        """Give the descriptor back."""
-        raise NotImplementedError  # pragma: no cover
-
-
-class SocketChannel(Channel):
-    """A channel on a plain, connected, non-blocking socket of the standard library."""
-
-    def __init__(self, sock: socket.socket, deadlines: Deadlines, peer: tuple[str, int]) -> None:
-        super().__init__(deadlines, peer)
-        self._sock = sock
-
-    def _send_now(self, data: bytes) -> int:
-        try:
-            return self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            self.abort()
-            return 0
-
-    async def _flush_some(self) -> None:
-        try:
-            await trio.lowlevel.wait_writable(self._sock)
-        except (OSError, trio.ClosedResourceError):
-            self.abort()
-            return
-        while self._backlog:
-            pieces = [piece for piece, _ in zip(self._backlog, range(64), strict=False)]
-            try:
-                self._sent(self._sock.sendmsg(pieces))
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self.abort()
-                return
-
-    async def _receive(self) -> bytes:
-        while True:
-            try:
-                await trio.lowlevel.wait_readable(self._sock)
-                return self._sock.recv(_CHUNK)
-            except (BlockingIOError, InterruptedError):
-                continue
-            except (OSError, trio.ClosedResourceError):
-                self.abort()
-                return b""
-
-    def _end_output(self) -> None:
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.abort()
-
-    async def _close(self) -> None:
-        trio.lowlevel.notify_closing(self._sock)
-        self._sock.close()
-
-
-class StreamChannel(Channel):
-    """A channel on any of trio's streams: TLS, a Unix socket, a pair in memory."""
-
-    def __init__(
-        self, stream: trio.abc.Stream, deadlines: Deadlines, peer: tuple[str, int], *, secure: bool = False
-    ) -> None:
-        super().__init__(deadlines, peer, secure=secure)
-        self._stream = stream
-
-    def _send_now(self, data: bytes) -> int:
-        return 0  # a stream can only be written to by waiting, so everything goes by way of the backlog
-
-    async def _flush_some(self) -> None:
-        piece = bytes(memoryview(self._backlog[0])[:_CHUNK])  # progress can be seen between pieces only
-        self._torn = True
-        try:
-            await self._stream.send_all(piece)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.abort()
-            return
-        except trio.Cancelled:
-            self._spoilt = True  # nobody can tell how much of the piece has left
-            raise
-        self._sent(len(piece))
-
-    async def _receive(self) -> bytes:
-        try:
-            return bytes(await self._stream.receive_some(_CHUNK))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.abort()
-            return b""
-
-    def _end_output(self) -> None:
-        # Nothing waits any more. TLS can't be closed one way only, so the whole stream ends here.
-        self.abort()
-
-    async def _close(self) -> None:
-        await trio.aclose_forcefully(self._stream)

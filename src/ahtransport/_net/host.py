@@ -1,7 +1,7 @@
 """The embedded host: listens, accepts, and gives each connection a channel and a task.
 
-Everything of it lives in one nursery inside :meth:`Host.serve`: the channels' reading tasks, their flushes, the
-requests in flight. When that nursery ends, nothing is left.
+Everything of it lives in one nursery inside :meth:`Host.serve`: the reactor, the tasks of channels that it can't
+serve, the requests in flight. When that nursery ends, nothing is left.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from ahtransport._log import get_logger
-from ahtransport._net.channel import Channel, SocketChannel, StreamChannel
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
+from ahtransport._net.poller import make_poller
+from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
+from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request, Response
+    from ahtransport._net.channel import Channel
     from ahtransport.abc import Receiver, WebSocket
 
 __all__ = ["Application", "Host"]
@@ -29,6 +32,7 @@ __all__ = ["Application", "Host"]
 _log = get_logger()
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _QUIET = 10.0  # seconds in which the lack of resources is logged once
+_TCP = {socket.AF_INET, socket.AF_INET6}
 _ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
 
 
@@ -66,6 +70,7 @@ class Host:
         max_control_frames: int = 100,
         flush_timeout: float = 10.0,
         close_timeout: float = 5.0,
+        reactor: bool = True,
     ) -> None:
         self.application = application
         self.deadlines = deadlines
@@ -79,6 +84,9 @@ class Host:
         self.flush_timeout = flush_timeout
         self.close_timeout = close_timeout
         self.addresses: list[tuple[str, int]] = []
+        self._use_reactor = reactor
+        self._reactor: Reactor | None = None
+        self._acceptors: list[Acceptor] = []
         self._channels: set[Channel] = set()
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
@@ -109,20 +117,32 @@ class Host:
         listeners = [] if host is None else await trio.open_tcp_listeners(port, host=host, backlog=4096)
         try:
             self.addresses = [listener.socket.getsockname()[:2] for listener in listeners]
-            async with trio.open_nursery() as self._nursery:
+            async with trio.open_nursery() as self._nursery, trio.open_nursery() as engine:
+                poller = make_poller() if listeners and self._use_reactor else None
+                if poller is not None:
+                    self._reactor = Reactor(poller, self.deadlines)
+                    await engine.start(self._reactor.run)
                 with self._accepting:
                     async with trio.open_nursery() as accepting:
                         for listener in listeners:
-                            accepting.start_soon(self._accept, listener.socket)
+                            if self._reactor is None:
+                                accepting.start_soon(self._accept, listener.socket)
+                            else:
+                                sock = socket.socket(fileno=listener.socket.detach())
+                                sock.setblocking(False)
+                                self._acceptors.append(Acceptor(sock, self._reactor, self._accepted))
                         task_status.started()
                         await trio.sleep_forever()
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
+                for acceptor in self._acceptors:
+                    acceptor.end()
                 for channel in list(self._channels):
                     if isinstance(channel.wire, HttpWire):
                         channel.wire.close_if_idle()
                 await self._until_drained()
                 self.drained.set()
+                engine.cancel_scope.cancel()
         finally:
             self._nursery = None
             with trio.CancelScope(shield=True):
@@ -154,14 +174,28 @@ class Host:
                 elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
                     raise
                 continue
-            sock = socket.socket(fileno=client.detach())
-            sock.setblocking(False)
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._start(SocketChannel(sock, self.deadlines, _peer(address)))
+            self._accepted(socket.socket(fileno=client.detach()), address)
             accepted += 1
             if accepted % _ACCEPT_BATCH == 0:
                 await trio.lowlevel.checkpoint()
+
+    def _accepted(self, sock: socket.socket, address: object) -> None:
+        """Serve a socket that has just been accepted."""
+        sock.setblocking(False)
+        try:
+            if sock.family in _TCP:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # the client has gone already
+            sock.close()
+            return
+        peer = _peer(address)
+        if self._reactor is None:
+            self._start(SocketChannel(sock, self.deadlines, peer))
+            return
+        channel = ReactorChannel(sock, self._reactor, peer, self._lost)
+        self._channels.add(channel)
+        channel.wire = HttpWire(channel, self)
+        channel.start()
 
     def attach(
         self, stream: trio.abc.Stream, peer: tuple[str, int] = ("127.0.0.1", 0), *, secure: bool = False
@@ -169,18 +203,21 @@ class Host:
         """Serve a stream that somebody else has opened: TLS, a Unix socket, one end of a pair in memory."""
         self._start(StreamChannel(stream, self.deadlines, peer, secure=secure))
 
-    def _start(self, channel: Channel) -> None:
+    def _start(self, channel: TaskChannel) -> None:
         self._channels.add(channel)
         channel.wire = HttpWire(channel, self)
         self.spawn(self._run, channel)
 
-    async def _run(self, channel: Channel) -> None:
+    async def _run(self, channel: TaskChannel) -> None:
         try:
             if self._nursery is not None:
                 await channel.run(self._nursery)
         finally:
-            self._channels.discard(channel)
-            self._drained.set()
+            self._lost(channel)
+
+    def _lost(self, channel: Channel) -> None:
+        self._channels.discard(channel)
+        self._drained.set()
 
 
 def _peer(address: Any) -> tuple[str, int]:

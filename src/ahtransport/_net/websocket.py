@@ -25,6 +25,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.frame_protocol import CloseReason
 
 from ahtransport._barrier import contained
+from ahtransport._net.frames import FastLane, parse_header
 
 if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
@@ -49,8 +50,27 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
-class WebSocketWire:
+class WebSocketWire(FastLane):
     """One upgraded socket: an ``ahtransport.abc.Link`` towards the transformer, a ``Wire`` towards the channel."""
+
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_control_second",
+        "_controls",
+        "_early",
+        "_early_close",
+        "_fragments",
+        "_held",
+        "_host",
+        "_left",
+        "_partial",
+        "_pong",
+        "_proto",
+        "_size",
+        "_state",
+        "_told",
+    )
 
     wire = "text"
     transport = "websocket"
@@ -59,12 +79,14 @@ class WebSocketWire:
         self._channel = channel
         self._host = host
         self._receiver: Receiver
-        self._proto = Connection(ConnectionType.SERVER)
+        self._proto: Connection | None = None  # made when there is something for it
         self._state = State.CONNECTING
-        self._early: list[Payload] = []  # written before the handshake was answered
+        self._open = False
+        self._turn = _TURN
+        self._early: list[Payload] | None = None  # written before the handshake was answered
         self._early_close: tuple[int, str] | None = None
         self._told = False  # whether the receiver knows that it is over
-        self._buffer = bytearray()
+        self._buffer = b""  # the beginning of a header, or what came while the receiver had enough
         self._left = 0  # bytes of the current frame, header included, that wsproto has not had yet
         self._partial: Any = None  # StringIO or BytesIO: what has come of a message in more than one piece
         self._size = 0  # of the message that is arriving, bytes
@@ -89,9 +111,11 @@ class WebSocketWire:
 
     def write(self, payload: Payload) -> bool:
         """Send one message, or queue it behind what waits. False: something waits now, or it is too late."""
-        if self._state is State.OPEN:
-            return self._channel.write(payload.frame())
+        if self._open:
+            return self._channel.write(payload._frame or payload.frame())
         if self._state is State.CONNECTING:
+            if self._early is None:
+                self._early = []
             self._early.append(payload)
             return True
         return False
@@ -105,7 +129,7 @@ class WebSocketWire:
             self._early_close = (code, reason)
         elif self._state is State.OPEN:
             self._send_close(code, reason)
-            self._state = State.CLOSING
+            self._enter(State.CLOSING)
             self._channel.resume()  # their close frame may be behind messages that nobody takes any more
             self._patience()
 
@@ -135,19 +159,20 @@ class WebSocketWire:
         if channel.closed:
             self._finish(_ABNORMAL, "")
             return
-        self._state = State.OPEN
+        self._enter(State.OPEN)
         channel.cork()
         channel.write(handshake)
-        for payload in self._early:
+        for payload in self._early or ():
             channel.write(payload.frame())
-        self._early.clear()
+        self._early = None
         if self._early_close is not None:
             self.close(*self._early_close)
         channel.uncork()
-        # Bytes that came before the 101 went out are handled by the reading task, like all others.
-        self._buffer += early
-        channel.pause()
-        channel.resume()
+        if early:
+            # Bytes that came before the 101 went out are handled where all others are.
+            self._buffer = early
+            channel.pause()
+            channel.resume()
 
     # -- what the channel calls
 
@@ -156,14 +181,15 @@ class WebSocketWire:
         if self._state is State.CLOSED:
             return
         self._receiver.alive(now)
-        self._buffer += data
         channel = self._channel
         channel.cork()
         try:
-            with contained("a WebSocket's receiver") as trouble:
-                self._frames(now)
-            if trouble.caught:
-                self._fail(1011, "internal error")
+            self._take(data, now)
+        except BaseException as error:
+            # Not a ``with`` around it: this is the way of every message, and entering one costs as much as a frame.
+            with contained("a WebSocket's receiver"):
+                raise error
+            self._fail(1011, "internal error")
         finally:
             channel.uncork()
 
@@ -201,43 +227,53 @@ class WebSocketWire:
 
     # -- frames
 
-    def _frames(self, now: float) -> None:
-        """Hand whole pieces of frames to wsproto until the bytes, or the receiver's appetite, end."""
-        buffer = self._buffer
-        start = 0
-        size = len(buffer)
-        turn = _TURN
-        while start < size and self._state is not State.CLOSED:
-            if self._channel.paused and self._state is State.OPEN:
-                break
-            if not self._left:
-                if not turn and self._state is State.OPEN:
+    def _take(self, data: bytes, now: float) -> None:
+        """Handle what has come until the bytes, the turn or the receiver's appetite end."""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        self._turn = _TURN
+        while data and self._state is not State.CLOSED:
+            if self._open:
+                if self._channel.paused:
+                    break
+                if not self._left and not self._fragments:
+                    data = self._lane(data, self._host.max_length)
+                    if not data or self._channel.paused:
+                        break
+                if not self._left and self._turn <= 0:
                     self._channel.pause()
-                    self._host.spawn(self._next_turn)
+                    self._channel.soon(self._next_turn)
                     break
-                turn -= 1
-                if buffer[start] & _RESERVED:  # wrong whatever follows, and perhaps nothing does
-                    self._fail(1002, "reserved bits are set")
-                    return
-                header = _parse_header(buffer, start)
-                if header is None:
-                    break
-                trouble = self._over_limit(header, now)
-                if trouble is not None:
-                    # A length in a header that is not even right is no length: 1002, not 1009.
-                    if trouble[0] != 1009 or self._feed(bytes(buffer[start : start + header[2]])):
-                        self._fail(*trouble)
-                    return
-                self._left = header[2] + header[3]
-            stop = min(start + self._left, size)
-            self._left -= stop - start
-            piece = bytes(buffer[start:stop])
-            start = stop
-            if not self._feed(piece):
-                return
-        del buffer[:start]
+            rest = self._slow(data, now)
+            if rest is None:
+                break
+            data = rest
+        if data and self._state is not State.CLOSED:
+            self._buffer = data
 
-    async def _next_turn(self) -> None:
+    def _slow(self, data: bytes, now: float) -> bytes | None:
+        """Hand one frame, or what is there of it, to wsproto; gives what is left. None: not even its header is all
+        there, or the connection is over."""
+        if not self._left:
+            self._turn -= 1
+            if data[0] & _RESERVED:  # wrong whatever follows, and perhaps nothing does
+                self._fail(1002, "reserved bits are set")
+                return None
+            header = parse_header(data)
+            if header is None:
+                return None
+            trouble = self._over_limit(header, now)
+            if trouble is not None:
+                # A length in a header that is not even right is no length: 1002, not 1009.
+                if trouble[0] != 1009 or self._feed(data[: header[2]]):
+                    self._fail(*trouble)
+                return None
+            self._left = header[2] + header[3]
+        piece, rest = (data, b"") if self._left >= len(data) else (data[: self._left], data[self._left :])
+        self._left -= len(piece)
+        return rest if self._feed(piece) else None
+
+    def _next_turn(self) -> None:
         """Others have had theirs: go on with what is left, unless the receiver has had enough meanwhile."""
         if not self._held:
             self._channel.resume()
@@ -267,8 +303,15 @@ class WebSocketWire:
 
     def _feed(self, piece: bytes) -> bool:
         """Let wsproto decode a piece and act on its events. False: the connection is over."""
-        self._proto.receive_data(piece)
-        return all(map(self._event, self._proto.events()))
+        proto = self._protocol()
+        proto.receive_data(piece)
+        return all(map(self._event, proto.events()))
+
+    def _protocol(self) -> Connection:
+        """Give wsproto's state machine; most connections never need one."""
+        if self._proto is None:
+            self._proto = Connection(ConnectionType.SERVER)
+        return self._proto
 
     def _event(self, event: Event) -> bool:
         if isinstance(event, TextMessage | BytesMessage):
@@ -284,7 +327,7 @@ class WebSocketWire:
                     self._deliver(whole)
         elif isinstance(event, Ping):
             if self._state is State.OPEN:
-                pong = self._proto.send(event.response())
+                pong = self._protocol().send(event.response())
                 if self._channel.buffered:
                     self._pong = pong
                 else:
@@ -292,7 +335,7 @@ class WebSocketWire:
         elif isinstance(event, CloseConnection):  # theirs, or what wsproto wants said to a peer that broke the rules
             code = _NO_STATUS if event.code is None else int(event.code)
             if self._state is State.OPEN:
-                self._channel.write(self._proto.send(event.response()))
+                self._channel.write(self._protocol().send(event.response()))
             self._finish(code, event.reason or "")
             self._channel.shutdown()
             return False
@@ -309,13 +352,13 @@ class WebSocketWire:
             event = CloseConnection(code=CloseReason.NO_STATUS_RCVD)  # the number alone would become 1000
         else:
             event = CloseConnection(code=code, reason=reason or None)
-        self._channel.write(self._proto.send(event))
+        self._channel.write(self._protocol().send(event))
 
     def _fail(self, code: int, reason: str) -> None:
         """Close because of something the peer (or the receiver) did; nothing more is read."""
         if self._state is State.OPEN:
             self._send_close(code, reason)
-        self._buffer.clear()
+        self._buffer = b""
         self._finish(code, reason)
         self._channel.shutdown()
         self._patience()
@@ -324,31 +367,14 @@ class WebSocketWire:
         if self._closing is None:
             self._closing = self._host.deadlines.at(trio.current_time() + self._host.close_timeout, self._channel.abort)
 
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._open = state is State.OPEN
+
     def _finish(self, code: int, reason: str) -> None:
-        self._state = State.CLOSED
+        self._enter(State.CLOSED)
         self._partial = None
         if not self._told and hasattr(self, "_receiver"):
             self._told = True
             with contained("a WebSocket's receiver"):
                 self._receiver.closed(code, reason)
-
-
-def _parse_header(buffer: bytearray, start: int) -> tuple[int, bool, int, int] | None:
-    """Give opcode, FIN, the header's size and the payload's of the frame at ``start``; None: not all there yet."""
-    have = len(buffer) - start
-    if have < 2:
-        return None
-    first, second = buffer[start], buffer[start + 1]
-    length = second & 0x7F
-    size = 2 + (4 if second & 0x80 else 0)
-    if length == 126:
-        if have < 4:
-            return None
-        size += 2
-        length = int.from_bytes(buffer[start + 2 : start + 4])
-    elif length == 127:
-        if have < 10:
-            return None
-        size += 8
-        length = int.from_bytes(buffer[start + 2 : start + 10])
-    return first & 0x0F, bool(first & 0x80), size, length

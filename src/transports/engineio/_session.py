@@ -60,6 +60,10 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
+# Looking a member up in its enumeration takes several times as long as comparing it.
+_WEBSOCKET, _CLOSING, _CLOSED = State.WEBSOCKET, State.CLOSING, State.CLOSED
+
+
 class Carried(Receiver, Protocol):
     """What a session carries: the connection, or something that has several."""
 
@@ -69,24 +73,52 @@ class Carried(Receiver, Protocol):
 
 
 class Session:
-    """One session; made by the transformer, known by its ``sid``."""
+    """One session; made by the transformer, known by its ``sid``.
+
+    Attributes:
+        wire: how messages are encoded for what carries it now: "polling" or "websocket".
+        now: when bytes came over its WebSocket last, seconds of trio's clock.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffered",
+        "_closing_timer",
+        "_core",
+        "_goodbye",
+        "_heartbeat",
+        "_noop_at",
+        "_polling",
+        "_posting",
+        "_probe",
+        "_probe_timer",
+        "_socket",
+        "_taking",
+        "_transformer",
+        "_wake",
+        "now",
+        "peer",
+        "sid",
+        "state",
+        "wire",
+    )
 
     def __init__(self, sid: str, transformer: EngineIOTransformer, socket: WebSocket | None = None) -> None:
         self.sid = sid
         self.state = State.POLLING if socket is None else State.WEBSOCKET
         self.peer: Carried
-        self.handshake: Payload
+        self.wire = "polling" if socket is None else "websocket"
+        self.now = 0.0
         self._transformer = transformer
         self._core = transformer.core
         self._socket = socket
         self._probe: WebSocket | None = None
-        self._buffer: deque[Payload] = deque()
+        self._buffer: deque[Payload] | tuple[()] = deque() if socket is None else ()  # WebSockets need none
         self._buffered = 0
         self._polling = False  # whether a poll waits
         self._posting = False
-        self._wake = trio.Event()  # something for the poll that waits
-        self._taking = trio.Event()  # the application takes messages
-        self._taking.set()
+        self._wake: trio.Event | None = None  # something for the poll that waits
+        self._taking: trio.Event | None = None  # for POSTs that wait until the application takes messages again
         self._noop_at = inf  # when the next noop may leave; only while upgrading
         self._heartbeat: Heartbeat
         self._closing_timer: Timer | None = None
@@ -102,11 +134,6 @@ class Session:
         )
 
     # -- as the link of its connection
-
-    @property
-    def wire(self) -> str:
-        """Messages are encoded for polls or for WebSockets."""
-        return "websocket" if self._socket is not None else "polling"
 
     @property
     def transport(self) -> str:
@@ -125,17 +152,23 @@ class Session:
 
     def write(self, payload: Payload) -> bool:
         """Send a packet over the WebSocket, or keep it for the next poll."""
-        if self.state in (State.CLOSING, State.CLOSED):
+        state = self.state
+        if state is _CLOSED or state is _CLOSING:
             return False
         return self._send(payload)
 
     def _send(self, payload: Payload) -> bool:
         if self._socket is not None:
             return self._socket.write(payload)
-        self._buffer.append(payload)
+        self._buffer.append(payload)  # type: ignore[union-attr]
         self._buffered += len(payload)
-        self._wake.set()
+        self._ring()
         return False
+
+    def _ring(self) -> None:
+        """Have the poll that waits look again."""
+        if self._wake is not None:
+            self._wake.set()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session once what waits has been fetched, with a close packet."""
@@ -154,8 +187,8 @@ class Session:
         self._buffer.append(codec.CLOSE)
         self._heartbeat.stop()
         self._closing_timer = self._core.at(self._core.now() + self._core.options.close_timeout, self._never_fetched)
-        self._wake.set()
-        self._taking.set()
+        self._ring()
+        self._take_again()
 
     def _never_fetched(self) -> None:
         self._end(_ABNORMAL, "")
@@ -173,16 +206,21 @@ class Session:
 
     def pause(self) -> None:
         """Take no messages: POSTs wait for their answer, a WebSocket is not read."""
-        if self._taking.is_set():
+        if self._taking is None:
             self._taking = trio.Event()
         if self._socket is not None:
             self._socket.pause()
 
     def resume(self) -> None:
         """Take messages again."""
-        self._taking.set()
+        self._take_again()
         if self._socket is not None:
             self._socket.resume()
+
+    def _take_again(self) -> None:
+        taking, self._taking = self._taking, None
+        if taking is not None:
+            taking.set()
 
     # -- polls and POSTs
 
@@ -200,14 +238,14 @@ class Session:
         try:
             while not self._buffer:
                 if self.state not in (State.POLLING, State.PROBING):
-                    self._buffer.append(codec.NOOP)
+                    self._buffer = deque([codec.NOOP])
                     break
                 self._wake = trio.Event()
                 with trio.move_on_at(self._noop_at):
                     await self._wake.wait()
                 if not self._buffer and self._core.now() >= self._noop_at:
                     self._noop_at = self._core.now() + _NOOP_PAUSE
-                    self._buffer.append(codec.NOOP)
+                    self._buffer = deque([codec.NOOP])
             answered = True
             packets = self._take()
             response = Response(200, codec.join(packets), _TEXT)
@@ -266,7 +304,7 @@ class Session:
             except ProtocolError as error:
                 raise self._transformer.refusal(3) from error
             for packet in packets:
-                while not self._taking.is_set():
+                while self._taking is not None:
                     await self._taking.wait()
                 if self.state is State.CLOSED:
                     raise self._transformer.refusal(1)  # whatever ended it: "ok" would be untrue
@@ -284,6 +322,14 @@ class Session:
                 self.fail("a POST failed")
 
     # -- packets
+
+    def receive_text(self, text: str) -> None:
+        """Take a text message from the WebSocket: what :meth:`receive` does, for the packets that are nearly all."""
+        if self.state is _WEBSOCKET:
+            peer = self.peer
+            peer.alive(self.now)
+            self._heartbeat.heard()
+            peer.message(text)
 
     def receive(self, packet: Packet) -> None:
         """Act on a packet, however it came.
@@ -339,7 +385,7 @@ class Session:
             socket.write(codec.PROBE)
             if self._noop_at == inf:
                 self._noop_at = self._core.now()
-                self._wake.set()  # a poll that waits looks at the time again
+                self._ring()  # a poll that waits looks at the time again
 
     def upgrade(self, socket: WebSocket) -> bool:
         """Move to the WebSocket: what waits goes first. False: it is not the one that may, or no longer."""
@@ -349,19 +395,20 @@ class Session:
             self._probe_timer.cancel()
         self._probe = None
         self._socket = socket
+        self.wire = "websocket"
         closing = self.state is State.CLOSING
         self.state = State.WEBSOCKET
         for payload in self._buffer:
             if payload not in (codec.NOOP, codec.CLOSE):  # only polls need these
                 socket.write(codec.for_websocket(payload))
-        self._buffer.clear()
+        self._buffer = ()
         self._buffered = 0
         if closing:
             self.close(*self._goodbye)
             return True
         self._heartbeat.fetched()
-        self._wake.set()
-        if not self._taking.is_set():
+        self._ring()
+        if self._taking is not None:
             socket.pause()
         self.peer.writable()
         return True
@@ -410,7 +457,7 @@ class Session:
         if self._closing_timer is not None:
             self._closing_timer.cancel()
         self._stop_probe()
-        self._taking.set()
-        self._wake.set()
+        self._take_again()
+        self._ring()
         self._transformer.forget(self)
         self.peer.closed(code, reason)

@@ -19,18 +19,25 @@ __all__ = ["Probe", "SocketReceiver"]
 class SocketReceiver:
     """What a host pushes into when a WebSocket carries a session."""
 
+    __slots__ = ("_session",)
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def message(self, data: str | bytes) -> None:
         """Take one packet."""
+        session = self._session
+        if type(data) is str and data[:1] == "4":  # nearly all are: a message, as text
+            session.receive_text(data[1:])
+            return
         try:
-            self._session.receive(codec.decode(data))
+            session.receive(codec.decode(data))
         except ProtocolError:
-            self._session.fail("parse error")
+            session.fail("parse error")
 
     def alive(self, now: float) -> None:
-        """Note a sign of life; only packets count for Engine.IO's heartbeat."""
+        """Note the time; as a sign of life only packets count in Engine.IO."""
+        self._session.now = now
 
     def writable(self) -> None:
         """Tell the connection."""
@@ -43,6 +50,8 @@ class SocketReceiver:
 
 class Probe:
     """What a host pushes into while a WebSocket asks to take over a session, and after it has."""
+
+    __slots__ = ("_asked", "_carries", "_session", "_socket")
 
     def __init__(self, session: Session, socket: WebSocket) -> None:
         self._session = session
@@ -64,7 +73,9 @@ class Probe:
             self._socket.close(1000)
 
     def alive(self, now: float) -> None:
-        """Nothing to note: a probe proves nothing."""
+        """Note the time once the session is carried here; a probe proves nothing."""
+        if self._carries is not None:
+            self._carries.alive(now)
 
     def writable(self) -> None:
         """Tell the connection, if there is one."""

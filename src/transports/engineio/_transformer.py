@@ -76,6 +76,7 @@ class EngineIOTransformer:
         """
         known = dict(options)
         self.core = core
+        self._encode = core.codec.encode
         self.ping_interval = core.seconds(_take(known, "ping_interval", 25000))
         self.ping_timeout = core.seconds(_take(known, "ping_timeout", 20000))
         self.upgrade_timeout = core.seconds(_take(known, "upgrade_timeout", 10000))
@@ -94,6 +95,7 @@ class EngineIOTransformer:
             raise ValueError('transports must be a list of "polling" and "websocket"')
         if not isinstance(self.allow_upgrades, bool):
             raise ValueError("allow_upgrades must be true or false")
+        self._can_upgrade = self.allow_upgrades and "websocket" in self.transports
         self._sessions: dict[str, Session] = {}
 
     # -- what hosts call
@@ -116,7 +118,8 @@ class EngineIOTransformer:
         if session is None:
             await self.authorize(request)
             session = self._open(request, None)
-            return Response(200, session.handshake.data, [("Content-Type", "text/plain; charset=UTF-8")])
+            opening = self._handshake(session.sid, ["websocket"] if self._can_upgrade else [])
+            return Response(200, opening.data, [("Content-Type", "text/plain; charset=UTF-8")])
         if request.method == "GET":
             return await session.poll()
         if request.method == "POST":
@@ -157,7 +160,7 @@ class EngineIOTransformer:
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet of Primus' as one Engine.IO message."""
-        return (codec.encode_message(self.core.codec.encode(packet), polling=wire == "polling"),)
+        return (codec.encode_message(self._encode(packet), polling=wire == "polling"),)
 
     # -- sessions
 
@@ -186,15 +189,15 @@ class EngineIOTransformer:
             raise self.refusal(_BAD_VERSION)
         return None
 
+    def _handshake(self, sid: str, upgrades: list[str]) -> Payload:
+        length = self.core.options.max_length
+        return codec.encode_open(sid, upgrades, self.ping_interval, self.ping_timeout, length)
+
     def _open(self, request: Request, socket: WebSocket | None) -> Session:
         sid = secrets.token_urlsafe(16)
-        upgrades = ["websocket"] if socket is None and self.allow_upgrades and "websocket" in self.transports else []
         session = Session(sid, self, socket)
-        session.handshake = codec.encode_open(
-            sid, upgrades, self.ping_interval, self.ping_timeout, self.core.options.max_length
-        )
         if socket is not None:
-            socket.write(session.handshake)
+            socket.write(self._handshake(sid, []))
         session.begin(self.connect_peer(request, session))
         self._sessions[sid] = session
         session.peer.opened()

@@ -11,6 +11,7 @@ OPEN         events, acks                               forgotten after DISCONNE
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -35,8 +36,15 @@ class Farewell(Payload):
     """A DISCONNECT: the client is told not to come back to this namespace by itself."""
 
 
+@lru_cache(1024)
+def _wire(carrier: str, namespace: str) -> str:
+    return f"{carrier} {namespace}"
+
+
 class NamespaceLink:
     """Where the connection of one namespace writes: the session, which it shares with the client's other namespaces."""
+
+    __slots__ = ("_client", "_said_farewell", "_session", "namespace")
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
@@ -47,7 +55,7 @@ class NamespaceLink:
     @property
     def wire(self) -> str:
         """The session's wire and the namespace, since both are part of what is encoded."""
-        return f"{self._session.wire} {self.namespace}"
+        return _wire(self._session.wire, self.namespace)
 
     @property
     def transport(self) -> str:
@@ -66,7 +74,7 @@ class NamespaceLink:
 
     def write(self, payload: Payload) -> bool:
         """Send one Engine.IO message."""
-        self._said_farewell = isinstance(payload, Farewell)
+        self._said_farewell = type(payload) is not Payload and isinstance(payload, Farewell)
         return self._session.write(payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -98,11 +106,11 @@ class Client:
         self.session = session
         self._transformer = transformer
         self._core = transformer.core
-        self._request = request
+        self._request = request.kept()
         self._codec = transformer.codec()
         self._peers: dict[str, Peer] = {}
         self._pending: dict[str, trio.CancelScope] = {}
-        self._full: set[str] = set()  # namespaces whose inbox is full
+        self._full: frozenset[str] = frozenset()  # namespaces whose inbox is full
         self._over = False
         timeout = transformer.connect_timeout
         self._timer: Timer = self._core.at(self._core.now() + timeout, self._nobody_came)
@@ -115,8 +123,8 @@ class Client:
 
     def alive(self, now: float) -> None:
         """Note a sign of life for all namespaces."""
-        for peer in self._peers.values():
-            peer.alive(now)
+        for name in self._peers:  # nearly always one
+            self._peers[name].alive(now)
 
     def writable(self) -> None:
         """Tell all namespaces."""
@@ -259,11 +267,11 @@ class Client:
         """One namespace has enough: the client is not read."""
         if not self._full:
             self.session.pause()
-        self._full.add(namespace)
+        self._full |= {namespace}
 
     def resume(self, namespace: str) -> None:
         """A namespace takes messages again."""
         if namespace in self._full:
-            self._full.discard(namespace)
+            self._full -= {namespace}
             if not self._full:
                 self.session.resume()

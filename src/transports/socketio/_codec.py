@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -44,6 +45,11 @@ class Kind(enum.IntEnum):
     EVENT = library.EVENT
     ACK = library.ACK
     CONNECT_ERROR = library.CONNECT_ERROR
+
+
+# Looking a member up in its enumeration takes several times as long as comparing it.
+_EVENT, _ACK = Kind.EVENT, Kind.ACK
+_DIGITS: Final = {kind: b"%d" % kind for kind in Kind}
 
 
 class Frame(NamedTuple):
@@ -86,6 +92,9 @@ def check(kind: Kind, namespace: Any, number: Any, data: Any) -> Frame:
     Raises:
         ProtocolError: not that.
     """
+    plain = kind is _EVENT and number is None and type(data) is list and data and type(namespace) is str
+    if plain and type(data[0]) is str and data[0] not in RESERVED:
+        return Frame(kind, namespace, number, data)  # nearly all are like this
     if type(namespace) is not str:
         raise ProtocolError("there is no such namespace")
     if number is not None and (type(number) is not int or not 0 <= number <= _MAX_ID):
@@ -114,31 +123,35 @@ def _name(number: float) -> str:
     return str(int(number)) if abs(number) < _MAX_ID and number == int(number) else str(number)
 
 
+@cache
+def _bound(parser: Parser) -> Any:
+    """Make the library's packet with this parser; its own setting would hold for the whole process."""
+
+    class Bound(library.Packet):  # type: ignore[misc]
+        class json:
+            @staticmethod
+            def loads(text: str) -> Any:
+                return parser.decode(text)
+
+            @staticmethod
+            def dumps(value: Any, **options: Any) -> str:
+                encoded = parser.encode(value)
+                return encoded.decode() if isinstance(encoded, bytes) else encoded
+
+    return Bound
+
+
 class TextCodec(Codec):
     """The default parser: JSON, with binary parts as messages of their own."""
 
+    __slots__ = ("_incomplete", "_left", "_max_length", "_packet", "_parser")
+
     def __init__(self, parser: Parser, max_length: int) -> None:
         self._parser = parser
+        self._packet = _bound(parser)
         self._max_length = max_length
         self._incomplete: Any = None
         self._left = 0
-
-        class Bound(library.Packet):  # type: ignore[misc]
-            """The library's packet with the server's JSON; the setting would otherwise hold for the whole process."""
-
-            class json:
-                """What the library calls."""
-
-                @staticmethod
-                def loads(text: str) -> Any:
-                    return parser.decode(text)
-
-                @staticmethod
-                def dumps(value: Any, **options: Any) -> str:
-                    encoded = parser.encode(value)
-                    return encoded.decode() if isinstance(encoded, bytes) else encoded
-
-        self._packet = Bound
 
     @property
     def waiting(self) -> bool:
@@ -147,18 +160,19 @@ class TextCodec(Codec):
 
     def encode(self, frame: Frame) -> Sequence[Payload]:
         """Encode a packet; binary parts follow it."""
-        data = frame.data
-        _check_name(frame)
-        if (
-            frame.kind is Kind.EVENT
-            and frame.id is None
-            and frame.namespace == "/"
-            and all(type(argument) in (str, int, float, bool, type(None)) for argument in data)
-        ):
-            encoded = self._parser.encode(data)
-            return (Payload(b"2" + (encoded if isinstance(encoded, bytes) else encoded.encode()), binary=False),)
-        if frame.kind in (Kind.EVENT, Kind.ACK):
+        kind, namespace, number, data = frame
+        if kind is _EVENT and data[0] in RESERVED:
+            _check_name(frame)
+        if kind is _EVENT or kind is _ACK:
             try:
+                if not _has_binary(data):
+                    encoded = self._parser.encode(data)
+                    head = _DIGITS[kind] if namespace == "/" else _DIGITS[kind] + f"{namespace},".encode()
+                    if number is not None:
+                        head += b"%d" % number
+                    return (
+                        Payload(head + (encoded if isinstance(encoded, bytes) else encoded.encode()), binary=False),
+                    )
                 data = _plain(data)
             except RecursionError:
                 raise ValueError("nested too deeply, or contains itself") from None
@@ -173,9 +187,15 @@ class TextCodec(Codec):
             return self._attach(data)
         if self._incomplete is not None:
             raise ProtocolError("attachments are missing")
+        if data[:2] == "2[":  # an event for the root namespace, which wants no answer
+            return check(_EVENT, "/", None, self._decode(data[1:]))
         match = _HEADER.match(data)
         if match is None:
             raise ProtocolError("the packet is malformed")
+        if match[1] in ("2", "3"):
+            kind = _EVENT if match[1] == "2" else _ACK
+            number = None if match[4] is None else int(match[4])
+            return check(kind, match[3] or "/", number, self._decode(data[match.end() :]))
         attachments = int(match[2] or 0)
         if match[2] is not None and not 1 <= attachments <= MAX_ATTACHMENTS:
             raise ProtocolError(f"a packet may have 1 to {MAX_ATTACHMENTS} attachments")
@@ -194,6 +214,19 @@ class TextCodec(Codec):
         self._incomplete = (packet, kind, namespace, number)
         self._left = self._max_length
         return None
+
+    def _decode(self, text: str) -> Any:
+        """Decode what stands behind a header; there need not be anything.
+
+        Raises:
+            ProtocolError: it is malformed.
+        """
+        if not text:
+            return None
+        try:
+            return self._parser.decode(text)
+        except (ValueError, IndexError, TypeError) as error:
+            raise ProtocolError("the packet is malformed") from error
 
     def _attach(self, data: bytes) -> Frame | None:
         if self._incomplete is None:
@@ -216,6 +249,25 @@ def _check_name(frame: Frame) -> None:
     """
     if frame.kind is Kind.EVENT and frame.data[0] in RESERVED:
         raise ValueError(f"{frame.data[0]!r} is not for applications to emit; clients would take it for their own")
+
+
+def _has_binary(value: Any) -> bool:
+    """Tell whether there are binary parts anywhere in a value.
+
+    Raises:
+        TypeError: a key is binary.
+        RecursionError: the value contains itself.
+    """
+    kind = type(value)
+    if kind is str or kind is int or value is None:
+        return False
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_binary, value))
+    if isinstance(value, dict):
+        if any(type(key) is bytes for key in value):
+            raise TypeError("the keys of an object can't be bytes")
+        return any(map(_has_binary, value.values()))
+    return isinstance(value, bytes | bytearray | memoryview)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,385 @@
+"""One task for all plain sockets: a level-triggered selector, whose own descriptor trio waits for.
+
+With a task per socket, every message would cost trio two rounds of its scheduler and one of epoll. Here a wake-up
+serves every socket that has become ready, and an idle connection owns no task.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from ahtransport._barrier import contained
+from ahtransport._log import get_logger
+from ahtransport._net.channel import CHUNK, Channel
+from ahtransport._net.poller import READ, WRITE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ahtransport._heartbeat import Deadlines
+    from ahtransport._net.poller import Poller
+    from ahtransport.abc import Timer
+
+__all__ = ["Acceptor", "Reactor", "ReactorChannel"]
+
+_log = get_logger()
+
+_FEW: Final = 8  # sockets; where fewer were ready, trio may look after the rest of the program first
+_BATCH: Final = 256  # sockets that one question to the selector may give
+_SLICE: Final = 0.002  # seconds after which all other tasks have their turn, whatever else is ready
+_SENDS: Final = 16  # calls of sendmsg for one connection, before the others have their turn
+_PIECES: Final = 64  # pieces that one call of sendmsg takes
+_ACCEPTS: Final = 64  # connections accepted before those that are there have their turn
+_NOT_WATCHED: Final = 1 << 30  # an interest of its own: a broken socket whose wire does not want to know yet
+_NOT_OURS: Final = {errno.ECONNABORTED, errno.EPERM, errno.EPROTO}  # that connection's trouble alone
+_QUIET: Final = 10.0  # seconds in which the lack of resources is logged once
+_RETRY: Final = 0.1  # seconds after which it is looked again for resources
+
+
+class Watched(Protocol):
+    """What a reactor has in its table."""
+
+    def ready(self, events: int, now: float) -> None:
+        """Learn that the selector has reported this descriptor."""
+        ...
+
+    def failed(self) -> None:
+        """Learn that :meth:`ready` has raised something, which is logged already."""
+        ...
+
+    def end(self) -> None:
+        """Learn that the reactor ends: give everything back at once."""
+        ...
+
+
+class Reactor:
+    """Serves every descriptor in its table until it is cancelled."""
+
+    def __init__(self, poller: Poller, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
+        self._poller = poller
+        self._table: dict[int, Watched] = {}
+        self._soon: deque[Callable[[], None]] = deque()
+        self._nursery: trio.Nursery | None = None
+        self._turning = False  # whether the reactor itself is running, and will see what is to be done soon
+        self._called = False  # whether somebody is on the way to do it
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def add(self, fd: int, watched: Watched, interest: int = READ) -> None:
+        """Watch a descriptor."""
+        self._table[fd] = watched
+        self._poller.register(fd, interest)
+
+    def watch(self, fd: int, interest: int) -> None:
+        """Watch a descriptor that is in the table for something else; 0 for nothing but its breaking."""
+        self._poller.modify(fd, interest)
+
+    def remove(self, fd: int) -> None:
+        """Watch a descriptor no longer; to be called before it is closed."""
+        if self._table.pop(fd, None) is not None:
+            self._poller.unregister(fd)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after whatever is going on."""
+        self._soon.append(callback)
+        if not self._turning and not self._called and self._nursery is not None:
+            self._called = True
+            self._nursery.start_soon(self._errands)
+
+    async def _errands(self) -> None:
+        self._called = False
+        self._run_soon()
+
+    def _run_soon(self) -> None:
+        # Those that come while these run are for the next turn: one connection must not keep the others waiting.
+        for _ in range(len(self._soon)):
+            callback = self._soon.popleft()
+            with contained("a connection's protocol"):
+                callback()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve for ever; when cancelled, everything in the table is ended."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await self._serve()
+        finally:
+            self._nursery = None
+            for watched in list(self._table.values()):
+                with contained("closing a connection"):
+                    watched.end()
+            while self._soon:
+                self._run_soon()
+            self._poller.close()
+
+    async def _serve(self) -> None:
+        poll, table, soon, descriptor = self._poller.poll, self._table, self._soon, self._poller.fileno()
+        ready, until = 0, 0.0
+        while True:
+            if soon:
+                await trio.lowlevel.checkpoint()
+            elif ready < _FEW:
+                # Where many were ready, more are by now, and to ask costs a tenth of going through trio for it.
+                await trio.lowlevel.wait_readable(descriptor)
+                until = perf_counter() + _SLICE
+            self._turning = True
+            now = trio.current_time()
+            events = poll(0, _BATCH)
+            ready = len(events)
+            for fd, flags in events:
+                watched = table.get(fd)
+                if watched is None:
+                    continue
+                try:
+                    watched.ready(flags, now)
+                except BaseException as error:
+                    self._contain(watched, error)
+                if perf_counter() > until:
+                    # The rest of the batch comes right after, or those behind would never have their turn. A
+                    # descriptor that is somebody else's by then finds nothing to read, and that is all.
+                    self._turning = False
+                    await trio.lowlevel.checkpoint()
+                    self._turning = True
+                    now = trio.current_time()
+                    until = perf_counter() + _SLICE
+            if soon:
+                self._run_soon()
+            self._turning = False
+
+    def _contain(self, watched: Watched, error: BaseException) -> None:
+        with contained("a connection's protocol"):
+            raise error
+        watched.failed()
+
+
+class ReactorChannel(Channel):
+    """A channel on a plain, connected, non-blocking socket that a reactor watches."""
+
+    __slots__ = ("_eof", "_fd", "_interest", "_on_lost", "_patience", "_progress", "_reactor", "_sock")
+
+    def __init__(
+        self, sock: socket.socket, reactor: Reactor, peer: tuple[str, int], on_lost: Callable[[Channel], None]
+    ) -> None:
+        super().__init__(reactor.deadlines, peer)
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._reactor = reactor
+        self._on_lost = on_lost
+        self._interest = READ
+        self._eof = False  # whether the peer has ended its side while something waited for it
+        self._progress = 0.0  # when some of the backlog left last
+        self._patience: Timer | None = None  # looks after the backlog
+
+    def start(self) -> None:
+        """Be served from now on."""
+        self._reactor.add(self._fd, self)
+
+    # -- what the reactor calls
+
+    def ready(self, events: int, now: float) -> None:
+        """Read, or write what waits."""
+        if self.closed:
+            return
+        if events & WRITE and self._backlog:
+            self._flush(now)
+            if self.closed or events == WRITE:
+                return
+        if self._paused or self._eof:
+            # Not before it matters: most pauses are over before anything more arrives.
+            self._want(self._interest & ~READ)
+            if events & ~(READ | WRITE):
+                self._reactor.remove(self._fd)  # broken: it would be reported for ever; whoever resumes will see it
+                self._interest = _NOT_WATCHED
+            return
+        try:
+            data = self._sock.recv(CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.abort()
+            return
+        if self._ending:
+            if not data:
+                if self._backlog:
+                    self._eof = True
+                else:
+                    self.abort()
+        elif data:
+            self.wire.data(data, now)
+        else:
+            self.wire.eof()
+            if not self._ending:
+                self.abort()
+
+    def failed(self) -> None:
+        """The wire has failed, and is of no use any more."""
+        self.abort()
+
+    def end(self) -> None:
+        """The reactor ends."""
+        self.abort()
+
+    def _want(self, interest: int) -> None:
+        if self._interest & _NOT_WATCHED:
+            if interest & READ:
+                self._interest = READ
+                self._reactor.add(self._fd, self)
+        elif interest != self._interest:
+            self._interest = interest
+            self._reactor.watch(self._fd, interest)
+
+    # -- writing
+
+    def _send_now(self, data: bytes) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self.abort()
+            return 0
+
+    def _start_flush(self) -> None:
+        self._progress = trio.current_time()
+        self._want(self._interest | WRITE)
+        self._wait()
+
+    def _flush(self, now: float) -> None:
+        for _ in range(_SENDS):
+            backlog = self._backlog
+            if not backlog:
+                break
+            pieces = [piece for piece, _ in zip(backlog, range(_PIECES), strict=False)]
+            try:
+                self._sent(self._sock.sendmsg(pieces))
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.abort()
+                return
+            self._progress = now
+        if not self._backlog:
+            self._want(self._interest & ~WRITE)
+            self._stop_waiting()
+            self._all_sent()
+            if self._eof:
+                self.abort()
+
+    def _wait(self) -> None:
+        """See to it that the wire is told when nothing leaves."""
+        if self._patience is None and self.flush_timeout < inf:
+            self._patience = self._deadlines.at(self._progress + self.flush_timeout, self._look)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _look(self) -> None:
+        self._patience = None
+        if self.closed or not self._backlog:
+            return
+        now = trio.current_time()
+        if now >= self._progress + self.flush_timeout:
+            self._progress = now
+            self.wire.stalled()
+        if self._backlog and not self.closed:
+            self._wait()
+
+    # -- reading
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the other connections have had their turn."""
+        self._reactor.soon(callback)
+
+    def _resumed(self) -> None:
+        self._want(self._interest | READ)
+        self._reactor.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read again, beginning with what is left over."""
+        if not self.closed and not self._ending and not self._paused:
+            try:
+                self.wire.data(b"", trio.current_time())
+            except BaseException:
+                self.abort()
+                raise
+
+    # -- ending
+
+    def _aborted(self) -> None:
+        self._reactor.remove(self._fd)
+        self._reactor.soon(self._bury)
+
+    def _bury(self) -> None:
+        self._stop_waiting()
+        self._forget()
+        self._sock.close()
+        try:
+            self.wire.lost()
+        finally:
+            self._on_lost(self)
+
+    def _end_output(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.abort()
+
+
+class Acceptor:
+    """A listening socket that a reactor watches."""
+
+    def __init__(
+        self, sock: socket.socket, reactor: Reactor, accepted: Callable[[socket.socket, object], None]
+    ) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._reactor = reactor
+        self._accepted = accepted
+        self._quiet_until = 0.0
+        self._over = False
+        reactor.add(self._fd, self)
+
+    def ready(self, events: int, now: float) -> None:
+        """Accept whoever waits outside, but not all at once."""
+        for _ in range(_ACCEPTS):
+            try:
+                client, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _NOT_OURS:
+                    continue
+                # Mostly a lack of descriptors or memory: whoever is connected stays so; who waits outside is taken
+                # when something is free again.
+                if now >= self._quiet_until:
+                    self._quiet_until = now + _QUIET
+                    _log.error("can't accept connections for now: %s", error)
+                self._reactor.watch(self._fd, 0)
+                self._reactor.deadlines.at(now + _RETRY, self._retry)
+                return
+            self._accepted(client, address)
+
+    def _retry(self) -> None:
+        if not self._over:
+            self._reactor.watch(self._fd, READ)
+
+    def failed(self) -> None:
+        """Nothing to do: the next connection may fare better."""
+
+    def end(self) -> None:
+        """Stop listening."""
+        if not self._over:
+            self._over = True
+            self._reactor.remove(self._fd)
+            self._sock.close()
