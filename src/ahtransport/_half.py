@@ -45,6 +45,7 @@ class Half:
         "_sends",
         "_session_key",
         "_short_scopes",
+        "_stale",
         "_state",
         "_survives_events",
         "_tasks",
