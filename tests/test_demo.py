@@ -17,39 +17,73 @@ from ahtransport.demo import make_server, static_directory
 from ahtransport.demo._project import MAX_ROOMS, Cache, text
 
 STATIC = Path(static_directory())
+PAGES = {name: (STATIC / name).read_text() for name in ("chat.html", "linkedSession.html")}
+SCRIPTS = {path.name: path.read_text() for path in sorted(STATIC.glob("*.js"))}
 
 
-async def test_the_page_is_at_the_root_and_brings_its_parts() -> None:
+CLIENT = "/public/javascript/ActionheroWebsocketClient.js"
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_brings_its_parts(name: str) -> None:
+    server = make_server(port=0)
+    parts = re.findall(r'<(?:script|link)[^>]* (?:src|href)="(/[^"]+)"', PAGES[name])
+    assert CLIENT in parts
+    for script in SCRIPTS.values():
+        parts += [f"/{found}" for found in re.findall(r"from '\./([\w.-]+)'", script)]
+    async with running(server):
+        for part in [f"/{name}", *parts]:
+            response, _ = await fetch(server, part)
+            assert response.status == 200, part
+
+
+async def test_the_chat_is_at_the_root() -> None:
     server = make_server(port=0)
     response, _ = await fetch(server, "/")
-    assert response.status == 200
-    assert response.body == (STATIC / "chat.html").read_bytes()
-    page = (STATIC / "chat.html").read_text()
-    parts = re.findall(r'(?:src|href)="(/[^"]+)"', page)
-    assert sorted(parts) == ["/chat.css", "/chat.js"]
-    for part in parts:
-        response, _ = await fetch(server, part)
-        assert response.status == 200
+    assert (response.status, response.body) == (200, PAGES["chat.html"].encode())
     response, _ = await fetch(server, "/", "HEAD")
     assert response.status == 200
     response, _ = await fetch(server, "/", "POST")
     assert response.status == 405
 
 
-def test_the_page_runs_nothing_but_its_own_script() -> None:
-    page = (STATIC / "chat.html").read_text()
-    assert "default-src 'self'" in page
-    assert re.findall(r"<script[^>]*>", page) == ['<script src="/chat.js" defer>']
+def listing() -> list[str]:
+    return sorted(path.name for path in STATIC.rglob("*"))
+
+
+async def test_the_demo_leaves_no_files_in_its_package() -> None:
+    before = listing()
+    server = make_server(port=0)
+    async with running(server):
+        response, _ = await fetch(server, CLIENT)
+        assert response.status == 200
+    assert listing() == before
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_runs_nothing_but_its_own_scripts(name: str) -> None:
+    page = PAGES[name]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in page
+    scripts = re.findall(r"<script[^>]*>", page)
+    assert scripts == [f'<script src="{CLIENT}">', f'<script type="module" src="/{Path(name).stem}.js">']
     assert not re.search(r"\son\w+=|style=", page)
-    script = (STATIC / "chat.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", script)
-    assert set(re.findall(r"\$\('([\w-]+)'\)", script)) <= set(re.findall(r'id="([\w-]+)"', page))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_makes_no_markup_of_words(script: str) -> None:
+    text = SCRIPTS[script]
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", text)
+    page = PAGES["linkedSession.html" if script.startswith("linked") else "chat.html"]
+    wanted = set(re.findall(r"(?:\$|getElementById|setText|card)\('([\w-]+)'", text))
+    assert wanted <= set(re.findall(r'id="([\w-]+)"', page))
 
 
 @pytest.mark.node
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-def test_the_script_is_valid() -> None:
-    subprocess.run(["node", "--check", str(STATIC / "chat.js")], check=True, capture_output=True)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_is_valid(script: str) -> None:
+    command = ["node", "--input-type=module", "--check"]
+    subprocess.run(command, input=SCRIPTS[script], text=True, check=True, capture_output=True)
 
 
 async def settle(client: Client) -> list[Any]:
@@ -64,17 +98,12 @@ async def settle(client: Client) -> list[Any]:
 async def test_people_have_names_and_see_each_other_come_and_go() -> None:
     server = make_server(port=0)
     _, settings = await fetch(server, "/api/chatSettings")
-    assert settings["pathname"] == "/primus"
+    assert settings["serverName"] == "ahtransport demo"
     assert settings["rooms"] == ["defaultRoom", "otherRoom"]
     async with running(server):
         anna, berta = await connect(server), await connect(server)
         introduced = await anna.action("introduce", name="  Anna \n <b> ")
-        assert introduced == {
-            "id": anna.id,
-            "name": "Anna <b>",
-            "transformer": "websockets",
-            "transport": "websocket",
-        }
+        assert introduced == {"id": anna.id, "name": "Anna <b>"}
         await anna.ask("roomAdd", room="defaultRoom")
         await berta.ask("roomAdd", room="defaultRoom")
         guest = f"guest {berta.id[:4]}"
@@ -89,13 +118,61 @@ async def test_people_have_names_and_see_each_other_come_and_go() -> None:
         here = await anna.action("enterRoom", room="defaultRoom")
         assert here["members"] == [{"id": anna.id, "name": "Anna <b>"}, {"id": berta.id, "name": "Berta"}]
         assert (here["membersCount"], here["said"]) == (2, [said])
+        assert said["id"] == f"{here['history']}:1"
         berta.leave()
         assert await settle(anna) == [{**news, "event": "leave", "name": "Berta"}]
         server.rooms.remove("defaultRoom")
         server.rooms.add("defaultRoom")
         await settle(anna)
         await anna.ask("roomAdd", room="defaultRoom")
-        assert (await anna.action("enterRoom", room="defaultRoom"))["said"] == []
+        again = await anna.action("enterRoom", room="defaultRoom")
+        assert again["said"] == []
+        assert again["history"] != here["history"]
+
+
+async def test_one_that_comes_back_is_called_as_before() -> None:
+    server = make_server(port=0)
+    async with running(server):
+        anna, berta = await connect(server, headers={"Cookie": "sessionID=abc"}), await connect(server)
+        await berta.ask("roomAdd", room="defaultRoom")
+        await anna.action("introduce", name="Anna")
+        anna.send({"event": "action", "params": {"action": "dropMe"}})
+        await trio.testing.wait_all_tasks_blocked()
+        assert anna.socket.closed_with == (1012, "as you wished")
+        again = await connect(server, headers={"Cookie": "sessionID=abc"})
+        await again.ask("roomAdd", room="defaultRoom")
+        (news,) = await settle(berta)
+        assert (news["event"], news["name"], news["id"]) == ("join", "Anna", again.id)
+
+
+async def test_a_note_is_set_and_read_over_http_and_websocket() -> None:
+    server = make_server(port=0)
+    async with running(server):
+        one, two, stranger = [
+            await connect(server, headers={"Cookie": f"sessionID={name}"}) for name in ("abc", "abc", "xyz")
+        ]
+        for client in (one, two, stranger):
+            assert await client.action("getNote") == {"note": None, "setOver": None, "type": "websocket"}
+        _, answer = await fetch(server, "/api/setNote?note=tea", Cookie="sessionID=abc")
+        assert {"note": "tea", "setOver": "web", "type": "web"}.items() <= answer.items()
+        for client in (one, two):
+            assert await client.next() == {"context": "note", "note": "tea", "setOver": "web"}
+        assert await one.action("setNote", note="coffee") == {
+            "note": "coffee",
+            "setOver": "websocket",
+            "type": "websocket",
+        }
+        assert await two.next() == {"context": "note", "note": "coffee", "setOver": "websocket"}
+        _, answer = await fetch(server, "/api/getNote", Cookie="sessionID=abc")
+        assert {"note": "coffee", "setOver": "websocket", "type": "web"}.items() <= answer.items()
+        refused = await one.action("setNote", note="x" * 201)
+        assert refused == {"error": "a note may have 200 characters"}
+        assert await stranger.action("getNote") == {"note": None, "setOver": None, "type": "websocket"}
+        two.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        await one.action("setNote", note="water")
+        assert one.nothing_came()
+        assert stranger.nothing_came()
 
 
 async def test_what_the_chat_refuses() -> None:

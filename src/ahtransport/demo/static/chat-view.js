@@ -127,6 +127,8 @@ export function drawRooms (rooms, current, choose) {
     if (room.unread) made.append(element('span', 'unread', String(room.unread), element('span', 'visually-hidden', ' unread')))
     return element('li', '', made)
   }))
+  const shown = $('rooms').querySelector('[aria-current="true"]')
+  if (shown) shown.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   let unread = 0
   for (const room of rooms.values()) unread += room.unread
   document.title = unread ? `(${unread}) ahtransport chat` : 'ahtransport chat'
@@ -172,8 +174,12 @@ const STATES = {
 
 export function drawConnection ({ state, transformer, transport, since, reconnects, id }) {
   $('status').dataset.state = state
-  const carried = [transformer, transport].filter(Boolean).join(' · ')
-  setText('status-text', state === 'connected' ? carried : STATES[state])
+  const text = state === 'connected' ? `${transformer} · ${transport}` : STATES[state]
+  if ($('status-text').textContent !== text) {
+    // In parts: a phone shows them one above the other.
+    const carried = [element('span', 'part', transformer), element('span', 'dash', ' · '), element('span', 'part', transport)]
+    $('status-text').replaceChildren(...(state === 'connected' ? carried : [text]))
+  }
   setText('d-state', STATES[state])
   setText('d-transformer', transformer || '–')
   setText('d-transport', state === 'connected' ? transport : '–')

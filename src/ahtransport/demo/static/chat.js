@@ -51,7 +51,7 @@ function connect () {
 }
 
 function ended () {
-  if (link.state === 'refused') return
+  if (link.state === 'refused' || link.state === 'offline') return
   now({ state: 'ended', since: null })
   drawBanner('The connection has ended.', 'bad')
   countDown(0)
@@ -144,7 +144,6 @@ async function open (wanted) {
   room.wanted = true
   remember('room', wanted)
   $('room-title').textContent = wanted
-  $('text').placeholder = `Say something in ${wanted}`
   drawMessages(room.messages)
   drawAll()
   if (room.joined || link.state !== 'connected') return
