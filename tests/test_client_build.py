@@ -253,7 +253,7 @@ def test_every_source_is_package_data() -> None:
     forgotten = [
         path
         for package, folder in folders.items()
-        for path in folder.glob("**/*.js")
+        for path in (*folder.glob("**/*.js"), *folder.glob("**/*.d.ts"))
         if not any(
             other != folder and other.is_relative_to(folder) and path.is_relative_to(other)
             for other in folders.values()
