@@ -156,6 +156,9 @@ interface ClientEvents {
   transport: [name: Transport];
 }
 
+type Connected = [error: null, details: Response<Answer<Details>>];
+type NotConnected = [error: CallError, details: undefined];
+
 /**
  * Actions, rooms, chat and files over a realtime connection.
  *
@@ -192,7 +195,7 @@ declare class ActionheroWebsocketClient extends EventEmitter<ClientEvents> {
    * refused, given up, ended.
    */
   connect(): Promise<Response<Answer<Details>>>;
-  connect(callback: (...args: [error: null, details: Response<Answer<Details>>] | [error: CallError]) => void): void;
+  connect(callback: (...args: Connected | NotConnected) => void): void;
   /** Leave for good. Calls that wait for an answer fail. */
   disconnect(): void;
 
