@@ -20,7 +20,7 @@ __all__ = ["CLOSE", "CONTROLS", "Codec", "as_event"]
 
 # What a peer may say; any other text that begins with "primus::" is an ordinary message, as in Primus. Not so what only
 # a server says: an application that passes texts on would let one client send the others away.
-CONTROLS: Final = ("primus::ping::", "primus::pong::", "primus::id::", "primus::server::")
+CONTROLS: Final = ("primus::ping::", "primus::pong::", "primus::id::", "primus::server::", "primus::stale::")
 #: Sent before a close: the client is not to come back.
 CLOSE: Final = Control("primus::server::close")
 
