@@ -115,6 +115,18 @@ const SCENARIOS = {
     record({ strayed: [...strayed], got: await ask(client, 'still here') });
   },
 
+  /** The client asks first, as up to Primus 6. */
+  async ping() {
+    const client = await open();
+    const strayed = [];
+    client.on('data', (message) => strayed.push(message));
+    for (let beats = 0; beats < 3; beats += 1) {
+      const [time] = await next(client, 'incoming::pong');
+      record({ beat: Math.abs(Date.now() - time) < 5000, latency: client.latency >= 0 && client.latency < 5000 });
+    }
+    record({ strayed: [...strayed], got: await ask(client, 'still here') });
+  },
+
   async restart() {
     const client = await open();
     client.write({ do: 'restart' });

@@ -3,7 +3,7 @@
 //
 //   node generated_units.cjs FILE
 //
-// FILE is a client that was made for the transformer "websockets". Prints {"passed": name} for each test.
+// FILE is a client that was made for the transformer "websockets". Prints {"passed": name} for each test, {"all": count} last.
 
 const assert = require('node:assert/strict');
 const { record, main } = require('./tape.cjs');
@@ -67,4 +67,5 @@ main(async () => {
     record({ passed: name });
   }
   await settle();
+  record({ all: Object.keys(TESTS).length });
 });

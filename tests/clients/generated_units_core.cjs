@@ -291,6 +291,15 @@ test('liveness: a late timer asks once more before it gives up', async () => {
   assert.deepEqual(take(), ['give up']);
 });
 
+test('liveness: timers that are always late do not keep the dead alive', async () => {
+  const { clock, take } = watching(1000, 300);
+  for (let i = 0; i < 3; i += 1) {
+    clock.sleep(60_000);
+    await clock.advance(0);
+  }
+  assert.deepEqual(take(), ['ask', 'ask', 'give up']);
+});
+
 test('liveness: timers once a minute do not hang up on a server that answers', async () => {
   const { clock, liveness, take } = watching(25000, 10000);
   for (let minute = 0; minute < 30; minute += 1) {

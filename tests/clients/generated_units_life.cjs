@@ -86,6 +86,18 @@ test('timeout: the server never answers', async () => {
   assert.deepEqual(plain(), ['timeout', 'close', 'end']);
 });
 
+test('timeout: is over once it is open, or has failed', async () => {
+  const { clock, opened, connect, plain } = world();
+  await opened({ timeout: 1000, ping: false, pingTimeout: false });
+  await clock.advance(5000);
+  assert.deepEqual(plain(), []);
+  connect({ timeout: 1000, reconnect: { min: 1e6 } });
+  await clock.advance(0);
+  socket().fail();
+  await clock.advance(5000);
+  assert.deepEqual(plain(), ['error', 'reconnect scheduled']);
+});
+
 test('timeout: a listener may decide otherwise', async () => {
   const { clock, connect, plain } = world();
   const client = connect({ timeout: 1000 });
@@ -324,6 +336,39 @@ test('end: a last message, and nothing after it', async () => {
   assert.equal(clock.timers.size, 0);
 });
 
+test('end: nothing of the connection before is heard', async () => {
+  const { opened, plain } = world();
+  const client = await opened();
+  const old = socket();
+  const { onmessage, onclose } = old;
+  client.end();
+  client.open();
+  onmessage({ data: '"late"' });
+  onclose({ code: 1000 });
+  old.onmessage({ data: '"late"' });
+  old.onerror({});
+  old.onclose({ code: 1000 });
+  assert.deepEqual(plain(), ['close', 'end']);
+  assert.equal(client.readyState, 1);
+});
+
+test('end: and opened again by the first who hears of it', async () => {
+  const { opened } = world();
+  const client = await opened();
+  client.once('readyStateChange', () => client.open());
+  client.end();
+  socket().accept();
+  assert.deepEqual([client.readyState, sockets()], [3, 2]);
+});
+
+test('end: by a listener of the server\'s question', async () => {
+  const { opened, plain } = world();
+  const client = await opened();
+  client.on('incoming::ping', () => client.end());
+  socket().control('primus::ping::1');
+  assert.deepEqual([plain(), socket().heard], [['close', 'end'], []]);
+});
+
 test('end: while it waits to come back', async () => {
   const { clock, opened, plain } = world();
   const client = await opened();
@@ -401,6 +446,14 @@ test('queue: none at all', async () => {
   assert.deepEqual(socket().heard, []);
 });
 
+test('queue: calls that wait in it fail when nothing will ever be sent', async () => {
+  const { connect } = world();
+  const client = connect({ timeout: 0 });
+  const fails = assert.rejects(client.call('question'), /connection was lost/);
+  client.destroy();
+  await fails;
+});
+
 test('queue: calls that wait in it outlive the connection before', async () => {
   const { opened } = world();
   const client = await opened();
@@ -411,6 +464,12 @@ test('queue: calls that wait in it outlive the connection before', async () => {
   assert.deepEqual(socket().heard, [{ type: 0, data: ['question'], id: 1 }]);
   socket().say({ type: 1, id: 1, data: ['answer'] });
   assert.equal(await call, 'answer');
+  socket().hangUp();
+  const lost = assert.rejects(client.call('question'), /connection was lost/);
+  client.open();
+  socket().accept();
+  socket().hangUp();
+  await lost;
 });
 
 // -- messages
@@ -488,10 +547,12 @@ test('heartbeat: we ask, and hear nothing', async () => {
   const client = await opened({ ping: 1000, pong: 300, reconnect: { min: 100 } });
   await clock.advance(1000);
   const [ping] = socket().heard;
+  const pongs = [];
+  client.on('incoming::pong', (time) => pongs.push(time));
   assert.equal(ping, `primus::ping::${clock.now}`);
   await clock.advance(50);
   socket().control(ping.replace('ping', 'pong'));
-  assert.equal(client.latency, 50);
+  assert.deepEqual([client.latency, pongs], [50, [clock.now - 50]]);
   await clock.advance(1299);
   assert.deepEqual(names(), []);
   const old = socket();
@@ -589,6 +650,15 @@ test('page: it begins without a network', async () => {
   place.fire('window', 'online');
   socket().accept();
   assert.deepEqual(place.plain(), ['online', 'reconnect', 'reconnected', 'transport', 'open']);
+});
+
+test('page: a client that nobody opened stays so', async () => {
+  const { clock, connect, plain, fire } = world({ inPage: true });
+  connect({ manual: true });
+  fire('window', 'offline');
+  fire('window', 'online');
+  await clock.advance(1e6);
+  assert.deepEqual([plain(), sockets()], [['offline', 'online'], 0]);
 });
 
 test('page: is looked at again', async () => {

@@ -143,7 +143,6 @@ class Client extends Messenger {
   // -- connecting
 
   _connect() {
-    this._hangUp();
     this._setState(Primus.OPENING, 'opening');
     const target = this._target();
     if (this.readyState !== Primus.OPENING || this.socket) return; // a listener ended it
@@ -296,8 +295,8 @@ class Client extends Messenger {
     this.recovery.reset();
     this.writable = false;
     this.readable = false;
-    this._setState(Primus.CLOSED, 'end');
     this._hangUp();
+    this._setState(Primus.CLOSED, 'end');
     this.emit('outgoing::end');
     this.emit('close', { code: 1000, reason: '' });
     this.emit('end');
