@@ -85,6 +85,12 @@ async def test_what_a_browser_has_already_is_not_sent_again() -> None:
         assert (await get(f"/javascript/{NAME}.js", if_none_match=etag)).status == 200
 
 
+async def test_a_date_alone_is_no_condition() -> None:
+    async with served(make()) as get:
+        found = await get(f"/javascript/{NAME}.js", if_modified_since="Thu, 01 Jan 2099 00:00:00 GMT")
+        assert found.status == 200
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_other_methods_are_refused(method: str) -> None:
     async with served(make()) as get:
@@ -351,6 +357,23 @@ async def test_a_plain_request_learns_why_a_websocket_is_refused(refusal: Any, s
 
 
 # -- on the disk
+
+
+async def test_what_goes_wrong_in_the_making_costs_the_client_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "public").mkdir()
+
+    def fail(*args: object, **options: object) -> str:
+        raise RuntimeError("no types")
+
+    monkeypatch.setattr("ahtransport.client._browser.declarations", fail)
+    async with served(make(server={"credentials": False})) as get:
+        with trio.fail_after(10):
+            while not caplog.records:  # noqa: ASYNC110 - logging has no events
+                await trio.sleep(0.01)
+        assert (await get(f"/javascript/{NAME}.js")).status == 200
+    assert [record.getMessage() for record in caplog.records] == ["writing the browser client failed"]
 
 
 async def test_the_files_are_written_below_the_first_public_directory(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import trio
 
+from ahtransport._barrier import contained
 from ahtransport._errors import ConfigError
 from ahtransport._http import Response
 from ahtransport._log import get_logger
@@ -161,26 +162,27 @@ class BrowserClient:
         if self.trouble or (place is not None and place not in self._places):
             return Response.text(404, self.trouble or "this transformer has no client side", always)
         if place is not None:
-            make = functools.partial(self._primus, self._places.index(place))
-            body = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
+            body = await trio.to_thread.run_sync(self._client.primus, self._places.index(place), abandon_on_cancel=True)
         elif _MIMES[extension] == _SCRIPT:
-            body = await trio.to_thread.run_sync(self.content, extension, abandon_on_cancel=True)
+            body = await trio.to_thread.run_sync(self._client.script, extension, abandon_on_cancel=True)
         else:
             body = self.content(extension)
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = [("ETag", etag), ("Cache-Control", "no-cache"), *always]
-        if not_modified(request.headers, Validators(etag, 0)):
+        # (No date is known: a condition that has only a date is none.)
+        if "if-none-match" in request.headers and not_modified(request.headers, Validators(etag, 0)):
             return Response(304, b"", headers)
         return Response(200, body, [("Content-Type", _MIMES[extension]), *headers])
-
-    def _primus(self, first: int) -> bytes:
-        return self._client.primus(first)
 
     # -- written at start-up
 
     async def write(self) -> None:
         """Write the files below the first public directory, when there is one. What does not work is logged, once:
         they are served from memory anyway."""
+        with contained("writing the browser client"):
+            await self._write_where_possible()
+
+    async def _write_where_possible(self) -> None:
         if not self.name:
             return
         if self.trouble:
@@ -192,10 +194,11 @@ class BrowserClient:
             path = "/".join((*self._folders, f"{self.name}.js"))
             _log.warning("the browser client is served from memory: %r can't be the path of a file everywhere", path)
             return
-        # Declarations are made here: other tasks may declare actions meanwhile.
+        # What other tasks may change meanwhile, actions and plug-ins, is read here, the rest is the thread's.
+        client = self._client
         types = {extension: self.content(extension) for extension, mime in _MIMES.items() if mime == _TEXT}
         try:
-            await trio.to_thread.run_sync(self._write, types, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._write, client, types, abandon_on_cancel=True)
         except OSError as error:
             _log.warning("the browser client can't be written and is served from memory: %s", error)
 
@@ -203,11 +206,11 @@ class BrowserClient:
         # Not worth a thread: most servers without a directory of files are the ones that are to start quickly.
         return self._writes and bool(self._public) and os.path.isdir(self._public[0])
 
-    def _write(self, types: Mapping[str, bytes]) -> None:
+    def _write(self, client: Client, types: Mapping[str, bytes]) -> None:
         folder = Path(self._public[0], *self._folders)
         folder.mkdir(parents=True, exist_ok=True)
         for extension in _MIMES:
-            write_file(folder / f"{self.name}{extension}", types.get(extension) or self.content(extension))
+            write_file(folder / f"{self.name}{extension}", types.get(extension) or client.script(extension))
 
 
 @functools.cache
