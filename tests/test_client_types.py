@@ -271,8 +271,9 @@ def test_what_is_not_documented_is_not_told(server: ActionServer) -> None:
 
 
 def test_a_name_that_is_taken_is_not_declared_twice() -> None:
-    for name in (CLASS, "Primus", "Details"):
+    for name in (CLASS, "Primus", "EventEmitter", "Details", "class", "undefined"):
         assert declarations(name).count("export as namespace") == 1
+        assert f" as {name}" not in declarations(name, module=True)
 
 
 def test_what_a_parameter_says_of_itself() -> None:
@@ -297,6 +298,38 @@ def test_what_a_parameter_says_of_itself() -> None:
     assert "      /** Default: tea */\n      word?: string;" in text
     assert '      /** Default: "" */\n      empty?: string;' in text
     assert "\n      when?: number | null;" in text
+
+
+def test_what_formatters_and_results_say() -> None:
+    """A formatter's parameter tells what may be given; where it tells nothing, the parameter's own type does."""
+    server = ActionServer(port=0)
+
+    def numbers(value: list[int]) -> str:
+        return str(value)
+
+    def anything(value: Any) -> str:
+        return str(value)
+
+    def nothing() -> str:
+        return ""
+
+    @server.action
+    def act(
+        *,
+        a: Annotated[str, Param(formatter=numbers)],
+        b: Annotated[str, Param(formatter=anything)],
+        c: Annotated[str, Param(formatter=lambda value: value)],
+        d: Annotated[str, Param(formatter=nothing)],
+        e: Annotated[str, Param(formatter=[str.strip, numbers])],
+        f: Annotated[complex, Param(formatter=complex)],
+    ) -> 3: ...  # type: ignore[valid-type]
+
+    server.action(name="other")(lambda: None)
+    text = script_types(server)
+    types = ["Array<number>", "string", "string", "string", "string", "unknown"]
+    for name, written in zip("abcdef", types, strict=True):
+        assert f"      {name}: {written};\n" in text
+    assert text.count("result: { [name: string]: any };") == 2
 
 
 class Node(msgspec.Struct):

@@ -21,6 +21,16 @@ __all__ = ["declarations"]
 _CLASS = "ActionheroWebsocketClient"
 _DECLARED = re.compile(r"^(?:declare class|interface|type) (\w+)", re.MULTILINE)
 
+# Of these a variable can have no name.
+_RESERVED = frozenset(
+    re.findall(
+        r"\w+",
+        """await break case catch class const continue debugger default delete do else enum export extends false finally
+        for function if implements import in instanceof interface let new null package private protected public return
+        static super switch this throw true try typeof undefined var void while with yield""",
+    )
+)
+
 # For require(), and for pages with a script tag: there the class is known by the names of "export as namespace".
 _CLASSIC = """\
 declare namespace {class_name} {{
@@ -52,15 +62,15 @@ def declarations(name: str, actions: Iterable[Action] = (), *, module: bool = Fa
         comment and no string, and the text has no character that UTF-8 lacks.
     """
     core = [source("primus.d.ts"), source("actionhero.d.ts")]
-    names = sorted({*_DECLARED.findall("".join(core)), "Actions", "Primus"} - {_CLASS})
-    aliases = [] if name == _CLASS or name in names else [name]
+    # EventEmitter is a value in Primus only.
+    types = sorted({*_DECLARED.findall("".join(core)), "Actions"} - {_CLASS, "Primus", "EventEmitter"})
+    aliases = [] if name in {_CLASS, "Primus", "EventEmitter", *types, *_RESERVED} else [name]
     if module:
-        types = [one for one in names if one not in ("EventEmitter", "Primus")]
-        values = [_CLASS, "EventEmitter", "Primus", *(f"{_CLASS} as {alias}" for alias in aliases)]
+        values = [_CLASS, "Primus", *(f"{_CLASS} as {alias}" for alias in aliases)]
         tail = _MODULE.format(class_name=_CLASS, values=", ".join(values), types=", ".join(types))
     else:
         # The class is on itself, too, for whoever takes it apart: const { ActionheroWebsocketClient } = require(…).
-        exported = [*names, _CLASS, f"{_CLASS} as default", *(f"{_CLASS} as {alias}" for alias in aliases)]
+        exported = [*types, "Primus", _CLASS, f"{_CLASS} as default", *(f"{_CLASS} as {alias}" for alias in aliases)]
         known = "\n".join(f"export as namespace {one};" for one in (_CLASS, *aliases))
         tail = _CLASSIC.format(class_name=_CLASS, names=", ".join(exported), globals=known)
     text = "\n".join((*core, _actions(actions), tail))
