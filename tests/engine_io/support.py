@@ -231,6 +231,7 @@ async def arena(
         "parser": Plain,
         "blocking_warning": 0,
         "origins": "http://example.com",
+        "client_js_name": "",  # the parser has no client side, which would be logged
     }
     server = Server(handler, config={}, **{**settings, **options})
     logger = logging.getLogger("ahtransport")

@@ -54,7 +54,6 @@ function findPlaceholders(data, count) {
   const places = new Map();
   const walk = (holder) => Object.keys(holder).forEach((key) => {
     const value = holder[key];
-    // eslint-disable-next-line no-underscore-dangle
     if (isObject(value) && value._placeholder === true) places.set(value.num, [holder, key]);
     else if (typeof value === 'object' && value !== null) walk(value);
   });
