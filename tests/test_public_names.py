@@ -84,7 +84,13 @@ TESTERS = [
     "memory_stream_pair",
     "running",
 ]
-DOORS = {"ahtransport": APPLICATIONS, "ahtransport.abc": PLUG_INS, "ahtransport.testing": TESTERS}
+CLIENT = ["BrowserClient", "ClientFiles", "Wire"]
+DOORS = {
+    "ahtransport": APPLICATIONS,
+    "ahtransport.abc": PLUG_INS,
+    "ahtransport.client": CLIENT,
+    "ahtransport.testing": TESTERS,
+}
 
 
 @pytest.mark.parametrize("door", DOORS)

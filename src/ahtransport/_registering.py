@@ -72,7 +72,7 @@ class Registering(Listening):
         if callable(server):
             server(self, self.config.servers.websocket.server)
 
-    def client_plugins(self) -> dict[str, str]:
+    def _client_plugins(self) -> dict[str, str]:
         """Give the JavaScript that plug-ins add to the generated client, by their names."""
         found = {}
         for name, plugin in self.plugins.items():

@@ -114,7 +114,7 @@ class Server(Registering):
 
     def _make_browser(self, parser: Parser) -> BrowserClient:
         wires = [mount.client_side() for mount in self._mounts]
-        browser = BrowserClient(self.config, wires, parser, self.client_plugins, self.client_actions)
+        browser = BrowserClient(self.config, wires, parser, self._client_plugins, self.client_actions)
         for place, mount in enumerate(self._mounts):
             mount.browser, mount.place = browser, place
         return browser
