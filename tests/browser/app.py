@@ -17,6 +17,37 @@ from ahtransport.demo import make_server, static_directory
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE / "pages"
+EXAMPLE = (HERE.parent / "clients" / "actionhero_example.js").read_text(encoding="utf-8")
+TUTORIAL = f"""<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <title>the example of ActionHero's tutorial</title>
+    <link rel="icon" href="data:,">
+    <script>
+      const shown = []
+      function appendMessage (message) {{ shown.push(message) }}
+    </script>
+    <script src="/public/javascript/ActionheroWebsocketClient.js"></script>
+    <script>
+{EXAMPLE}
+    </script>
+  </head>
+  <body></body>
+</html>
+"""
+PLAIN = """<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <title>plain Primus</title>
+    <link rel="icon" href="data:,">
+    <script src="PATHNAME/primus.js"></script>
+  </head>
+  <body></body>
+</html>
+"""
+HTML = [("Content-Type", "text/html; charset=utf-8")]
 STRICT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
@@ -48,11 +79,32 @@ def build(**options: Any) -> Any:
         """Do what ActionHero's tutorial asks for."""
         return {"key": key, "value": value}
 
+    @server.action(blocked_connection_types=["web"])
+    async def alertMe(connection: Any) -> dict[str, Any]:
+        """Send what the client's event "alert" is for."""
+        await connection.send({"context": "alert", "message": "look"})
+        return {}
+
     @server.action
     async def slow() -> dict[str, Any]:
         """Take longer than anybody waits."""
         await trio.sleep(3600)
         return {}
+
+    @server.use
+    def plain(request: Request) -> Response | None:
+        """Serve a page that has Primus alone, from where this transformer has it."""
+        if request.path != "/plain.html":
+            return None
+        (pathname,) = server.pathnames.values()
+        return Response(200, PLAIN.replace("PATHNAME", pathname).encode(), HTML)
+
+    @server.use
+    def tutorial(request: Request) -> Response | None:
+        """Serve the page with the tutorial's script."""
+        if request.path != "/tutorial.html":
+            return None
+        return Response(200, TUTORIAL.encode(), HTML)
 
     @server.use
     def strict(request: Request) -> Response | None:

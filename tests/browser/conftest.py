@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support import MODES, Mode, Site, Tab
+from .support import MODES, Site, Tab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, BrowserContext
 
+    from .support import Mode
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FORMS = {
+    "websockets": ("js", "min.js", "mjs"),
+    "engine.io": ("js", "mjs"),
+    "socket.io": ("js", "min.js"),
+    "engine.io-polling": ("js", "min.js"),
+    "socket.io-polling": ("js", "mjs"),
+}
 ARGUMENTS = [
     "--disable-gpu",
     "--disable-quic",
@@ -29,6 +38,19 @@ def find_chromium() -> str | None:
     """Give the browser's path: what ``CHROMIUM`` says, or the first of the usual names."""
     named = os.environ.get("CHROMIUM")
     return named or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests each ``mode``, and those that ask for ``build`` each form of the file, over each wire.
+
+    The scripts are the same text but for blanks and exports: not every form has to go every way.
+    """
+    if "build" in metafunc.fixturenames:
+        forms = ("js", "min.js", "mjs") if metafunc.module.__name__.endswith("verbs") else ("js", "min.js")
+        pairs = [(mode, form) for mode in MODES for form in forms if form in FORMS[mode.name]]
+        metafunc.parametrize(("mode", "build"), pairs, ids=[f"{mode}-{form}" for mode, form in pairs])
+    elif "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", MODES, ids=str)
 
 
 @pytest.fixture(scope="session")
@@ -65,20 +87,6 @@ def sites() -> Iterator[Callable[[str], Site]]:
     yield site_of
     for site in running.values():
         site.stop()
-
-
-@pytest.fixture(params=MODES, ids=str)
-def mode(request: pytest.FixtureRequest) -> Mode:
-    """Each way to reach a server."""
-    found: Mode = request.param
-    return found
-
-
-@pytest.fixture(params=["js", "min.js"])
-def build(request: pytest.FixtureRequest) -> str:
-    """Each form of the client as a classic script."""
-    found: str = request.param
-    return found
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ def test_a_web_request_and_a_websocket_share_a_session(
 
 
 def test_plain_primus(site: Site, mode: Mode, tab: OpenTab) -> None:
-    page: Tab = tab(site, "/primus.html")
+    page: Tab = tab(site, "/plain.html")
     assert page.run("() => typeof ActionheroWebsocketClient") == "undefined"
     page.run(
         """(options) => {
@@ -248,7 +248,10 @@ def test_plain_primus(site: Site, mode: Mode, tab: OpenTab) -> None:
     answer = page.until("() => heard.find((message) => message.messageId === 7)")
     assert answer["status"] == "OK"
     page.until("(transport) => primus.transport === transport", mode.transport)
-    assert page.run("() => new Promise((resolve) => primus.id(resolve))") == answer["data"]["id"]
+    known = page.run("() => new Promise((resolve) => primus.id(resolve))")
+    assert known == page.run("() => new Promise((resolve) => primus.id(resolve))")
+    # Engine.IO's is that of its session, as with npm's clients.
+    assert (known == answer["data"]["id"]) == (mode.transformer != "engine.io")
     page.run("() => new Promise((resolve) => { primus.on('end', resolve); primus.end() })")
     assert page.run("() => primus.readyState") == page.run("() => Primus.CLOSED")
 
@@ -266,3 +269,36 @@ def test_under_a_strict_policy(site: Site, mode: Mode, tab: OpenTab) -> None:
     page.run("() => bench.client.disconnect()")
     assert page.run("() => bench.client.action('echo', {text: 'http'})")["text"] == "http"
     assert not page.events("violation")
+
+
+def test_the_example_of_actionheros_tutorial(mode: Mode, tab: OpenTab) -> None:
+    # Its client takes no options: the server's configuration says how it connects.
+    site = Site(transformer=mode.transformer, servers={"websocket": {"client": mode.options}})
+    try:
+        page: Tab = tab(site, "/plain.html")
+        said: list[str] = []
+        page.page.on("console", lambda message: said.append(message.text))
+        page.page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.accept()))
+        page.goto("/tutorial.html")
+        page.until("() => client.state === 'connected'")
+        page.until("(transport) => client.transport === transport", mode.transport)
+        assert said == ["connected!"]
+        assert page.run("() => shown") == [{"welcome": "Welcome to the ahtransport demo api", "context": "api"}]
+        details = page.until(
+            "async () => { const { data } = await client.detailsView(); return data.rooms.length && data }"
+        )
+        assert (details["rooms"], details["totalActions"]) == (["defaultRoom"], 1)
+        page.run("() => client.say('defaultRoom', 'hello')")
+        assert page.until("() => shown[1]")["message"] == "hello"
+        page.run("() => client.action('alertMe')")
+        assert said[1:] == ["[object Object]"]  # the example's alert() shows what came, and that is an object
+        del said[:]
+        site.stop()
+        page.until("() => client.state === 'reconnecting'")
+        site.start()
+        page.until("() => client.state === 'connected'")
+        assert page.run("() => client.detailsView()")["data"]["rooms"] == ["defaultRoom"]
+        assert {"disconnected :(", "reconnecting"} < set(said)
+        assert said[-1] == "reconnect"
+    finally:
+        site.stop()

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(params=["js", "min.js", "mjs"])
-def build(request: pytest.FixtureRequest) -> str:
-    """Each form of the file, the ES module too."""
-    found: str = request.param
-    return found
-
-
 def test_every_verb(site: Site, mode: Mode, build: str, tab: OpenTab) -> None:
     page: Tab = tab(site, f"/client.{build}.html")
     details = page.connect(mode)
