@@ -264,6 +264,47 @@ async def test_refused(bench: Bench) -> None:
         assert refused["error"]["status"] == 403
 
 
+async def test_refused_after_the_connection_was_lost(bench: Bench) -> None:
+    server = bench.load()
+    closed = False
+
+    @server.authorize
+    def once(request: Request) -> None:
+        if closed:
+            raise Reject(401, "not any more")
+
+    async def cut(record: Record) -> None:
+        nonlocal closed
+        if record.get("step") == "ready":
+            closed = True
+            server.connections[record["id"]].close(1001, "come again", reconnect=True)
+
+    async with served(server):
+        records = await bench.drive("refused_later", server, on_record=cut)
+    refused = steps(records)["refused"]
+    assert refused["reason"] == "not any more"
+    assert refused["said"]["error"]["code"] == "REFUSED"
+    assert (refused["state"], refused["rooms"]) == ("disconnected", ["defaultRoom"])
+    assert [event for event in events(records) if event != "error"] == [
+        *("connected", "disconnected", "reconnecting", "refused", "disconnected"),
+    ]
+
+
+async def test_on_the_primus_of_npm(websockets_bench: Bench) -> None:
+    server = websockets_bench.load()
+
+    async def cut(record: Record) -> None:
+        if record.get("step") == "ready":
+            server.connections[record["id"]].close(1001, "come again", reconnect=True)
+
+    async with served(server):
+        records = await websockets_bench.drive("on_npm_primus", server, on_record=cut)
+    step = steps(records)["npm"]
+    assert (step["rooms"], step["stranger"]) == (["defaultRoom"], True)
+    assert "randomNumber" in step["action"]
+    assert "messageId" in step["action"]  # so it came over the connection
+
+
 async def test_nobody_is_there(bench: Bench) -> None:
     step = steps(await bench.run("nobody"))["nobody"]
     assert step == {

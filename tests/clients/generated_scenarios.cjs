@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
 const vm = require('node:vm');
+const { load } = require('./primus.cjs');
 const { record, called, next, sleep } = require('./tape.cjs');
 
 /** An error without what differs from run to run. */
@@ -251,6 +252,33 @@ module.exports = {
     const before = b.client;
     await b.connect();
     record({ step: 'own', first: await first, another: before !== b.client, destroyed: before.eventNames().length === 0 });
+  },
+
+  /** On npm's Primus instead of ours. */
+  async on_npm_primus({ ActionheroWebsocketClient, url }) {
+    const Socket = load(8).createSocket({ transformer: 'websockets' });
+    const a = new ActionheroWebsocketClient({ url }, new Socket(url, { manual: true, reconnect: { min: 20 } }));
+    await a.connect();
+    await a.roomAdd('defaultRoom');
+    const [first, back] = [a.id, next(a, 'reconnect')];
+    record({ step: 'ready', id: a.id });
+    await back;
+    record({ step: 'npm', rooms: (await a.detailsView()).data.rooms, stranger: a.id !== first,
+      action: Object.keys(await a.action('randomNumber')) });
+    a.disconnect();
+  },
+
+  /** The server does not admit a client that was there before; rooms may be left while away. */
+  async refused_later({ connect }) {
+    const a = await connect('A');
+    await a.roomAdd('defaultRoom');
+    const refused = next(a, 'refused');
+    const trying = next(a, 'reconnecting');
+    record({ step: 'ready', id: a.id });
+    await trying;
+    const said = outcome(a.say('defaultRoom', 'hi'));
+    const [{ status, reason }] = await refused;
+    record({ step: 'refused', status, reason, said: await said, state: a.state, rooms: a.rooms });
   },
 
   /** A server without actions. */
