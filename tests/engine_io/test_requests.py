@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ahtransport import ConfigError, Server
+from ahtransport import ConfigError, Reject, Server
 from ahtransport.abc import Request
 from ahtransport.testing import Refused
 from engine_io.support import EIO, Polling, arena
@@ -83,6 +83,27 @@ async def test_what_is_refused(method: str, query: str, code: int, autojump_cloc
             assert response.headers["content-type"] == "text/html"
             assert response.headers["connection"] == "close"
         assert len(place.log.records) == 0, "a refusal is nothing to log"
+
+
+async def test_why_a_websocket_was_refused(autojump_clock: object) -> None:
+    """Pages are not told; the generated client asks by a plain request. Whom we let in learns what it would anyway."""
+    asked: list[str | None] = []
+
+    def authorize(request: Request) -> None:
+        asked.append(request.query.get("token"))
+        if request.query.get("token") != "right":
+            raise Reject(403, "not you")
+
+    async with arena(lambda server: server.authorize(authorize)) as place:
+        answer = await place.request("GET", "/primus/?EIO=4&transport=websocket&token=wrong")
+        assert (answer.status, answer.json()) == (403, {"error": "not you"})
+        answer = await place.request("GET", "/primus/?EIO=4&transport=websocket&token=right")
+        assert (answer.status, answer.json()) == (400, {"code": 3, "message": MESSAGES[3]})
+        assert asked == ["wrong", "right"]
+        for method, query in (("POST", ""), ("GET", "&sid=unknown")):
+            assert (await place.request(method, f"/primus/?EIO=4&transport=websocket{query}")).status == 400
+        assert len(asked) == 2
+        assert not place.opened
 
 
 async def test_an_upgrade_to_polling(autojump_clock: object) -> None:
