@@ -47,14 +47,11 @@ function world({ inPage = false, answer, random = 0 } = {}) {
 
 const socket = () => FakeWebSocket.last;
 
-const refusal = (status, body) => ({ status, text: async () => (typeof body === 'string' ? body : JSON.stringify(body)) });
-
 const TESTS = {};
 const test = (name, run) => { TESTS[name] = run; };
 
-module.exports = { world, socket, refusal, test, assert };
-require('./generated_units_core.cjs');
-require('./generated_units_life.cjs');
+module.exports = { world, socket, test, assert };
+['core', 'clocks', 'life', 'refused', 'flow'].forEach((name) => require(`./generated_units_${name}.cjs`));
 
 main(async () => {
   for (const [name, run] of Object.entries(TESTS)) {

@@ -75,3 +75,11 @@ class Liveness {
     }
   }
 }
+
+/** A Liveness by the options: `pingTimeout` of Primus 7 and 8, or else `ping` and `pong` of Primus 6. */
+function makeLiveness({ ping, pong, pingTimeout }, ask, giveUp) {
+  const listen = (limit) => new Liveness(limit || Infinity, 0, null, giveUp);
+  if (pingTimeout !== undefined) return listen(pingTimeout);
+  if (ping) return new Liveness(ping, pong || 0, ask, giveUp);
+  return listen(CONFIG.pingInterval && CONFIG.pingInterval + (pong || 0)); // the server asks, and so it is heard
+}

@@ -50,3 +50,27 @@ function defaultAddress() {
   if (typeof location === 'object' && location.origin && location.origin !== 'null') return location.origin;
   throw new Error('The address of the server is needed: new Primus("https://example.com")');
 }
+
+/** What a wire is told: where the server is, and what there is to reach it with. */
+function describeTarget(primus) {
+  const { options, url } = primus;
+  const stamps = [`_primuscb=${unique()}`].concat(CONFIG.hash ? `_client=${CONFIG.hash}` : []);
+  const parts = {
+    secure: url.secure,
+    host: url.auth ? `${url.auth}@${url.host}` : url.host,
+    pathname: primus.pathname,
+    query: (url.query.length > 1 ? [url.query.slice(1)] : []).concat(stamps).join('&'),
+  };
+  primus.emit('outgoing::url', parts); // a listener may change them
+  return {
+    origin: `http${parts.secure ? 's' : ''}://${parts.host}`,
+    pathname: parts.pathname,
+    query: parts.query,
+    options: combine(primus._server.options, options.transport),
+    websockets: !primus.AVOID_WEBSOCKETS,
+    binary: Boolean(parsers[PARSER].binary),
+    WebSocket: options.WebSocket || findWebSocket(),
+    // Called by itself: it is the window's, and does not work as a method of another object.
+    fetch: options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined),
+  };
+}

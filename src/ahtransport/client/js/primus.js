@@ -27,7 +27,11 @@ class Client extends Messenger {
     this.NETWORK_EVENTS = HAS_NETWORK_EVENTS && this.options.network !== false;
     this._server = chooseServer(this.options.transformer);
     this.pathname = this.options.pathname || this._server.pathname;
-    this._liveness = this._watcher(given.pingTimeout);
+    this._liveness = makeLiveness(
+      { ...this.options, pingTimeout: given.pingTimeout },
+      () => this._transmit(`primus::ping::${Date.now()}`),
+      () => this._loseTouch(),
+    );
     this._wanted = false; // whether the user wants a connection, and the server too
     this.initialise(this.options);
     if (!this.options.manual) this._openTimer = setTimeout(() => this.open());
@@ -144,7 +148,7 @@ class Client extends Messenger {
 
   _connect() {
     this._setState(Primus.OPENING, 'opening');
-    const target = this._target();
+    const target = describeTarget(this);
     if (this.readyState !== Primus.OPENING || this.socket) return; // a listener ended it
     const Wire = wires[this._server.wire];
     const wire = new Wire(target, {
@@ -157,29 +161,6 @@ class Client extends Messenger {
     });
     this.socket = wire;
     this.emit('outgoing::open');
-  }
-
-  _target() {
-    const { options, url } = this;
-    const stamps = [`_primuscb=${unique()}`].concat(CONFIG.hash ? `_client=${CONFIG.hash}` : []);
-    const parts = {
-      secure: url.secure,
-      host: url.auth ? `${url.auth}@${url.host}` : url.host,
-      pathname: this.pathname,
-      query: (url.query.length > 1 ? [url.query.slice(1)] : []).concat(stamps).join('&'),
-    };
-    this.emit('outgoing::url', parts); // a listener may change them
-    return {
-      origin: `http${parts.secure ? 's' : ''}://${parts.host}`,
-      pathname: parts.pathname,
-      query: parts.query,
-      options: combine(this._server.options, options.transport),
-      websockets: !this.AVOID_WEBSOCKETS,
-      binary: Boolean(parsers[PARSER].binary),
-      WebSocket: options.WebSocket || findWebSocket(),
-      // Called by itself: it is the window's, and does not work as a method of another object.
-      fetch: options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined),
-    };
   }
 
   _opened(wire, { id }) {
@@ -359,14 +340,5 @@ class Client extends Messenger {
 
   _follows(strategy) {
     return this.options.strategy.split(',').includes(strategy);
-  }
-
-  _watcher(pingTimeout) {
-    const { ping, pong } = this.options;
-    const lost = () => this._loseTouch();
-    const listen = (limit) => new Liveness(limit || Infinity, 0, null, lost);
-    if (pingTimeout !== undefined) return listen(pingTimeout);
-    if (ping) return new Liveness(ping, pong || 0, () => this._transmit(`primus::ping::${Date.now()}`), lost);
-    return listen(CONFIG.pingInterval && CONFIG.pingInterval + (pong || 0)); // the server asks, and so it is heard
   }
 }
