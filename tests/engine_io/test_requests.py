@@ -91,7 +91,7 @@ async def test_why_a_websocket_was_refused(autojump_clock: object) -> None:
 
     def authorize(request: Request) -> None:
         asked.append(request.query.get("token"))
-        if request.query.get("token") != "right":
+        if request.query.get("token") == "wrong":
             raise Reject(403, "not you")
 
     async with arena(lambda server: server.authorize(authorize)) as place:
