@@ -277,7 +277,7 @@ class Server(Registering):
                 nursery.start_soon(shared.deadlines.run)
                 await nursery.start(self._host.serve, host, port)
                 if self._browser is not None:
-                    nursery.start_soon(self._browser.write)
+                    await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
                 if warning := cors_warning(options.origins, options.credentials):
                     _log.warning(warning)

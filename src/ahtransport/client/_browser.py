@@ -41,6 +41,10 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _MIMES: Final = {".js": _SCRIPT, ".min.js": _SCRIPT, ".mjs": _SCRIPT, ".d.ts": _TEXT, ".d.mts": _TEXT}
 
 
+#: For how long a server's start waits for the disk, seconds.
+PATIENCE: Final = 2.0
+
+
 class BrowserClient:
     """The generated client of one server. Nothing is read or made before somebody asks for it.
 
@@ -176,31 +180,34 @@ class BrowserClient:
 
     # -- written at start-up
 
-    async def write(self) -> None:
-        """Write the files below the first public directory, when there is one. What does not work is logged, once:
-        they are served from memory anyway."""
-        with contained("writing the browser client"):
-            await self._write_where_possible()
-
-    async def _write_where_possible(self) -> None:
+    async def begin(self, nursery: trio.Nursery) -> None:
+        """Write the files below the first public directory, when there is one; done when this returns, unless the disk
+        takes its time. What does not work is logged, once: they are served from memory anyway."""
         if not self.name:
             return
+        path = "/".join((*self._folders, f"{self.name}.js"))
         if self.trouble:
             _log.warning("%s", self.trouble)
+        elif not self._has_place():
             return
-        if not self._has_place():
-            return
-        if not all(map(is_plain_name, (*self._folders, f"{self.name}.js"))):
-            path = "/".join((*self._folders, f"{self.name}.js"))
+        elif not all(map(is_plain_name, path.split("/"))):
             _log.warning("the browser client is served from memory: %r can't be the path of a file everywhere", path)
-            return
-        # What other tasks may change meanwhile, actions and plug-ins, is read here, the rest is the thread's.
-        client = self._client
-        types = {extension: self.content(extension) for extension, mime in _MIMES.items() if mime == _TEXT}
-        try:
-            await trio.to_thread.run_sync(self._write, client, types, abandon_on_cancel=True)
-        except OSError as error:
-            _log.warning("the browser client can't be written and is served from memory: %s", error)
+        else:
+            done = trio.Event()
+            nursery.start_soon(self._write_in_thread, done)
+            with trio.move_on_after(PATIENCE):
+                await done.wait()
+
+    async def _write_in_thread(self, done: trio.Event) -> None:
+        with contained("writing the browser client"):
+            # What other tasks may change meanwhile, actions and plug-ins, is read here, the rest is the thread's.
+            client = self._client
+            types = {extension: self.content(extension) for extension, mime in _MIMES.items() if mime == _TEXT}
+            try:
+                await trio.to_thread.run_sync(self._write, client, types, abandon_on_cancel=True)
+            except OSError as error:
+                _log.warning("the browser client can't be written and is served from memory: %s", error)
+        done.set()
 
     def _has_place(self) -> bool:
         # Not worth a thread: most servers without a directory of files are the ones that are to start quickly.
