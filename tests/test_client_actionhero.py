@@ -210,10 +210,11 @@ async def test_rooms_are_joined_again_after_every_reconnect(bench: Bench) -> Non
         if record.get("step") == "waiting":
             assert record["outcome"]["error"]["code"] == "DISCONNECTED"
     rounds = [record for record in records if record.get("step") == "back"]
-    rooms = ["otherRoom", "newRoom"]
+    both = ["otherRoom", "newRoom"]
     assert [(one["heard"], one["rooms"], one["there"]) for one in rounds] == [
-        (f"while away {number}", rooms, rooms) for number in range(3)
+        (f"while away {number}", rooms, rooms) for number, rooms in enumerate((both, both, ["newRoom"]))
     ]
+    assert steps(records)["left while away"]["data"] is True
     assert steps(records)["end"] == {"step": "end", "strangers": 4, "same": True, "pending": []}
     seen = [event for event in events(records) if event != "error"]
     assert seen == ["connected", *["disconnected", "reconnecting", "reconnect"] * 3]

@@ -133,6 +133,7 @@ module.exports = {
       record({ step: 'ready', id: a.id });
       record({ step: 'waiting', outcome: await waiting });
       await trying;
+      if (round === 2) a.roomLeave('otherRoom').then(({ data }) => record({ step: 'left while away', data }));
       const said = a.say('newRoom', `while away ${round}`); // goes out once it is in the room again
       const heard = next(a, 'say');
       await back;
