@@ -193,6 +193,16 @@ async def session(server: Server) -> None:
         assert answer["visits"] == 3
 
 
+async def tea(server: Server) -> None:
+    async with client_of(server) as client:
+        await client.receive()
+        assert (await client.ask({"event": "roomAdd", "room": "tea", "messageId": 1}))["status"] == "OK"
+        await client.send({"event": "say", "room": "tea", "message": "milk?", "messageId": 2})
+        (heard,) = [one for one in (await client.receive(), await client.receive()) if one["context"] == "user"]
+        assert heard["message"] == "milk?"
+    assert (await get(server, "/api/history"))[0]["said"] == [heard]
+
+
 SCENARIOS: dict[str, Callable[[Server], Awaitable[None]]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -209,6 +219,7 @@ SCENARIOS: dict[str, Callable[[Server], Awaitable[None]]] = {
         reverse,
         rooms,
         session,
+        tea,
     )
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support import MODES, Site, Tab
+from .support import MODES, Served, Site, Tab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ def tab(context: BrowserContext) -> Iterator[Callable[..., Tab]]:
     """Open tabs: ``tab(site, "/page.html")``. What went wrong in them unseen fails the test."""
     opened: list[Tab] = []
 
-    def open_tab(site: Site, path: str, in_context: Any = None) -> Tab:
+    def open_tab(site: Served, path: str, in_context: Any = None) -> Tab:
         made = Tab((in_context or context).new_page(), site)
         opened.append(made)
         return made.goto(path)

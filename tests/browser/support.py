@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -102,6 +102,13 @@ class Site:
                 process.stdout.close()
 
 
+class Served(Protocol):
+    """Something with an address."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Tab:
     """A page with a client in it, see ``pages/bench.js``.
 
@@ -110,7 +117,7 @@ class Tab:
         errors: what nobody caught, and what the page wrote to the console as an error.
     """
 
-    def __init__(self, page: Page, site: Site) -> None:
+    def __init__(self, page: Page, site: Served) -> None:
         self.page = page
         self.site = site
         self.errors: list[str] = []
