@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ahtransport._errors import ConfigError
 from ahtransport._listening import Listening
+from ahtransport.client import BrowserClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from ahtransport._config import Config
     from ahtransport._http import Request, Response
+    from ahtransport._mount import Mount
     from ahtransport._web.middleware import Middleware
+    from ahtransport.abc import Parser
+    from ahtransport.client import ClientFiles
 
 __all__ = ["Registering"]
 
@@ -31,6 +35,8 @@ class Registering(Listening):
     config: Config
     middleware: Middleware
     plugins: dict[str, Any]
+    _mounts: list[Mount]
+    _browser: BrowserClient | None
     _routes: dict[str, Callable[[Request], Awaitable[Response]]]
 
     @overload
@@ -80,6 +86,30 @@ class Registering(Listening):
             if isinstance(client, str):
                 found[name] = client
         return found
+
+    def _make_browser(self, parser: Parser) -> BrowserClient | None:
+        """Make the generated client of all that is mounted; None: nothing is."""
+        if not self._mounts:
+            return None
+        wires = [mount.client_side() for mount in self._mounts]
+        browser = BrowserClient(self.config, wires, parser, self._client_plugins, self.client_actions)
+        for place, mount in enumerate(self._mounts):
+            mount.browser, mount.place = browser, place
+        return browser
+
+    def client_actions(self) -> Iterable[Any]:
+        """Give the actions whose types the generated client's declarations tell; a server of this level has none."""
+        return ()
+
+    def client_files(self) -> ClientFiles:
+        """Give the generated browser client, such as to put it on another web server: ``client_files().write(DIR)``.
+
+        Raises:
+            ConfigError: there is none, since something in use has no client side, or websockets are off.
+        """
+        if self._browser is None:
+            raise ConfigError("no browser client: servers.websocket.enabled is false")
+        return self._browser.files()
 
     def route(self, prefix: str, handler: Callable[[Request], Awaitable[Response]]) -> None:
         """Have ``await handler(request)`` answer requests for ``prefix`` and everything below it; the longest prefix

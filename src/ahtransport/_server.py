@@ -29,18 +29,16 @@ from ahtransport._web.files import StaticFiles
 from ahtransport._web.fingerprint import web_fingerprint
 from ahtransport._web.middleware import Middleware
 from ahtransport._web.proxies import apply_forwarded
-from ahtransport.client import BrowserClient
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ahtransport._application import Application
     from ahtransport._http import Request, Response
     from ahtransport._namespaces import Matcher
     from ahtransport._session import Session, SessionStore
-    from ahtransport.abc import Parser, Receiver, Transformer, WebSocket
-    from ahtransport.client import ClientFiles
+    from ahtransport.abc import Receiver, Transformer, WebSocket
 
 __all__ = ["Server"]
 
@@ -108,30 +106,9 @@ class Server(Registering):
         self._mounts = []
         if config.servers.websocket.enabled:
             self._mounts = [Mount(namespaces, config, choice, self._cors) for choice in choices(config)]
-        self._browser = self._make_browser(parser) if self._mounts else None
+        self._browser = self._make_browser(parser)
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return namespaces
-
-    def _make_browser(self, parser: Parser) -> BrowserClient:
-        wires = [mount.client_side() for mount in self._mounts]
-        browser = BrowserClient(self.config, wires, parser, self._client_plugins, self.client_actions)
-        for place, mount in enumerate(self._mounts):
-            mount.browser, mount.place = browser, place
-        return browser
-
-    def client_actions(self) -> Iterable[Any]:
-        """Give the actions whose types the generated client's declarations tell; a server of this level has none."""
-        return ()
-
-    def client_files(self) -> ClientFiles:
-        """Give the generated browser client, such as to put it on another web server: ``client_files().write(DIR)``.
-
-        Raises:
-            ConfigError: there is none, since something in use has no client side, or websockets are off.
-        """
-        if self._browser is None:
-            raise ConfigError("no browser client: servers.websocket.enabled is false")
-        return self._browser.files()
 
     def _take(self, handler: Any) -> None:
         methods = [name for name in ("on_open", "on_message", "on_close") if callable(getattr(handler, name, None))]
