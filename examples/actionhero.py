@@ -19,8 +19,10 @@ server = ActionServer(
     server_name="actionhero-app",
     api_version="0.1.0",
     description="ActionHero's default project",
-    # Two directories: this project's own files, and the chat page of the demo.
+    # Two directories: this project's own files, and the pages of the demo. (The client that they use would be written
+    # to the first one, as in ActionHero; an example leaves no files behind, and serves it from memory.)
     public=[str(PUBLIC), static_directory()],
+    client_js_write=False,
     starting_chat_rooms=["defaultRoom", "otherRoom"],
 )
 add_default_actions(server)

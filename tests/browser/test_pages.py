@@ -11,7 +11,7 @@ from .support import SCREENSHOTS, Mode, Site, Tab
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Dialog
 
     OpenTab = Callable[..., Tab]
 
@@ -278,7 +278,12 @@ def test_the_example_of_actionheros_tutorial(mode: Mode, tab: OpenTab) -> None:
         page: Tab = tab(site, "/plain.html")
         said: list[str] = []
         page.page.on("console", lambda message: said.append(message.text))
-        page.page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.accept()))
+
+        def alerted(dialog: Dialog) -> None:
+            said.append(dialog.message)
+            dialog.accept()
+
+        page.page.on("dialog", alerted)
         page.goto("/tutorial.html")
         page.until("() => client.state === 'connected'")
         page.until("(transport) => client.transport === transport", mode.transport)
