@@ -132,3 +132,35 @@ def test_the_first_minutes(tab: OpenTab) -> None:
         page.sees("li", "hello")
         server.stop()
         page.sees("li", "the connection is gone")
+
+
+def test_the_chat_on_a_server_without_the_demos_actions(tab: OpenTab) -> None:
+    with serving(str(DOCS.parent / "examples" / "actionhero.py") + ":server") as server:
+        one, two = tab(server, "/chat.html"), tab(server, "/chat.html")
+        for page in (one, two):
+            page.sees("#status-text", "websockets · websocket")
+            page.until("() => document.getElementById('count').textContent !== '0'")
+        one.page.fill("#text", "hello")
+        one.page.press("#text", "Enter")
+        one.sees("#messages .own .bubble", "hello")
+        two.sees("#messages .bubble", "hello")
+        assert one.page.locator("#outbox li").count() == 0
+        one.goto("/")
+        one.page.click("text=A chat")
+        one.sees("#status-text", "websockets · websocket")
+    assert not (DOCS.parent / "examples" / "public" / "javascript").exists()
+
+
+def test_a_project_to_start_from(tab: OpenTab) -> None:
+    subprocess.run([sys.executable, "-m", "ahtransport", "init", "."], check=True, stdout=subprocess.DEVNULL)
+    with serving("app.py") as server:
+        page = tab(server, "/")
+        page.sees("#log li", "joined defaultRoom")
+        page.sees("#log li", "Welcome to the")
+        assert page.page.locator("#state").inner_text() == "connected"
+        page.page.fill("#greet input", "<b>Ada</b>")
+        page.page.press("#greet input", "Enter")
+        page.sees("#log li", "Hello, <b>Ada</b>!")
+        page.page.fill("#say input", "hello")
+        page.page.press("#say input", "Enter")
+        page.sees("#log li", "in defaultRoom: hello")
