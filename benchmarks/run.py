@@ -2,151 +2,156 @@
 """The project's benchmark in one command: ``python -m nox -s bench``, or ``python benchmarks/run.py`` with ahtransport
 installed.
 
-Builds the load generator, installs the peers (npm's from their lock file, Python's into an environment of their own),
-measures in turns, and prints the ratios: over WebSocket and over Engine.IO against npm Primus, over Socket.IO against
-npm socket.io and python-socketio on uvicorn. A peer that can't be had is named, and the rest is measured without it.
+Builds the load generators, installs the peers (npm's from their lock file, Python's into an environment of their own),
+measures in turns, prints the figures beside the targets, and writes a JSON file; with --docs also the tables and charts
+of the page "Performance". A peer that can't be had is named, and the rest is measured without it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import shlex
-import shutil
-import subprocess
-import sys
+import re
+import resource
 import time
-import venv
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from side_by_side import SCENARIOS, Contestant, build, compare, pinned, show
+from chart import chart
+from peers import contestants, find_python, node_version
+from report import judged, pages, show_rows, show_targets
+from scenarios import FAMILIES, OURS, SCENARIOS, SPEAKS, TASK, Scenario
+from side_by_side import Contestant, Effort, compare, two_cpus
 
 HERE = Path(__file__).resolve().parent
-PEERS = HERE / "peers"
-ENVIRONMENT = PEERS / "venv"
-DEFAULT = ["ws-echo-1", "ws-echo-8", "ws-fanout", "ws-idle",
-           "eio-echo-1", "eio-echo-8", "eio-fanout", "eio-poll", "eio-idle",
-           "sio-echo-1", "sio-echo-8", "sio-fanout", "sio-poll", "sio-idle"]  # fmt: skip
-#: The families of scenarios that each server can take part in.
-SPEAKS = {
-    "ahtransport": ("ws", "eio", "sio"),
-    "ahtransport-task": ("ws", "eio", "sio"),
-    "primus": ("ws", "eio"),
-    "ws": ("ws",),
-    "websockets": ("ws",),
-    "floor": ("ws",),
-    "socket.io": ("sio",),
-    "python-socketio": ("sio",),
-}
-#: What is measured when no servers are asked for: ours, and the peer that speaks the same protocol.
-RIVALS = {"ws": ["primus"], "eio": ["primus"], "sio": ["socket.io", "python-socketio"]}
+DOCS = HERE.parent / "docs" / "_static"
+SMOKE = Effort(rounds=1, seconds=0.5, warm=0.1, settle=0.0, share=10)
 
 
-@cache
-def node_peers() -> str:
-    """Install the npm peers unless they are there; give what is in the way, or nothing."""
-    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
-    if missing:
-        return f"{' and '.join(missing)} not found; install Node.js 18 or newer from https://nodejs.org/"
-    lock, installed = PEERS / "package-lock.json", PEERS / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=PEERS)
-        if done.returncode:
-            return f"npm ci in {PEERS} failed"
-    return ""
-
-
-@cache
-def python_peers() -> str:
-    """Install the Python peers unless they are there; give what is in the way, or nothing."""
-    wanted, installed = (PEERS / "requirements.txt").read_text(), ENVIRONMENT / "requirements.txt"
-    if installed.exists() and installed.read_text() == wanted:
-        return ""
-    venv.create(ENVIRONMENT, clear=True, with_pip=True)
-    done = subprocess.run(
-        [ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "-q", "-r", PEERS / "requirements.txt"]
-    )
-    if done.returncode:
-        return f"pip install -r {PEERS / 'requirements.txt'} failed"
-    installed.write_text(wanted)
-    return ""
-
-
-def contestants(wanted: list[str], family: str) -> tuple[list[Contestant], dict[str, str]]:
-    """Give the servers that can be measured, and the reason for each one that can't."""
-    python = sys.executable
-    transformer = {"ws": "websockets", "eio": "engine.io", "sio": "socket.io"}[family]
-    ours = {
-        "ahtransport": f"{python} app.py {{port}} inline {transformer}",
-        "ahtransport-task": f"{python} app.py {{port}} task {transformer}",
+def machine() -> dict[str, Any]:
+    """Say what was measured on."""
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "cpu": found[1].strip() if found else platform.machine(),
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "node": node_version() or "absent",
     }
-    node = {
-        "primus": f"node peers/primus_server.js {{port}} {transformer}",
-        "ws": "node peers/ws_server.js {port}",
-        "socket.io": "node peers/socketio_server.js {port}",
-    }
-    uvicorn = f"{shlex.quote(str(ENVIRONMENT / 'bin' / 'python'))} -m uvicorn --loop uvloop --http httptools"
-    environment = {
-        "python-socketio": f"{uvicorn} --app-dir peers --port {{port}} --log-level warning python_socketio_app:app",
-    }
-    chosen, absent = [], {}
-    for name in wanted:
-        if family not in SPEAKS[name]:
-            absent[name] = f"it takes no part in {family}-*"
-        elif name in ours:
-            chosen.append(Contestant(name, ours[name]))
-        elif name in node or name in environment:
-            trouble = node_peers() if name in node else python_peers()
-            if trouble:
-                absent[name] = trouble
-            else:
-                chosen.append(Contestant(name, {**node, **environment}[name]))
-        elif name == "websockets":
-            chosen.append(Contestant(name, f"{python} peers/websockets_server.py {{port}}"))
-        else:
-            chosen.append(Contestant(name, f"{build('floor')} {{port}}"))
-    return chosen, absent
 
 
-def main() -> None:
-    """Read the command line and measure."""
+def wanted(scenario: Scenario, servers: list[str] | None) -> list[str]:
+    """Give the servers to measure: ours, and the peers that speak the same protocol."""
+    return servers or [OURS, *([TASK] if scenario.task else []), *scenario.rivals]
+
+
+def publish(result: dict[str, Any]) -> None:
+    """Write the documentation's figures: the JSON file, and the tables and charts that are made of it."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    (DOCS / "performance.json").write_text(json.dumps(result, indent=1) + "\n")
+    for name, text in published(result).items():
+        (DOCS / name).write_text(text)
+    print(f"written to {DOCS}: performance.json, {', '.join(published(result))}")
+
+
+def published(result: dict[str, Any]) -> dict[str, str]:
+    """Give the files of the documentation that follow from the figures."""
+    return pages(result) | {f"performance-{family}.svg": chart(result, family) for family in FAMILIES}
+
+
+def raise_limit() -> None:
+    """Let this process' children have as many descriptors as the system allows."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = max(max(each.variants, default=each.conns) for each in SCENARIOS.values())
+    if most not in (-1, resource.RLIM_INFINITY) and most < needed + 100:
+        print(f"warning: {most} descriptors are allowed, {needed + 100} are needed: see ulimit -Hn")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", default=DEFAULT, help=f"default: {' '.join(DEFAULT)}")
+    parser.add_argument("scenarios", nargs="*", help=f"default: all, which are {' '.join(SCENARIOS)}")
+    parser.add_argument("--servers", nargs="+", choices=list(SPEAKS), help="the others are compared with the first")
     parser.add_argument(
-        "--servers",
+        "--also", nargs="+", default=[], metavar="NAME=COMMAND", help="a server of your own, with {port} in its command"
+    )
+    parser.add_argument(
+        "--python",
         nargs="+",
-        choices=list(SPEAKS),
-        help="the first is the one that the others are compared with; default: ours and "
-        + ", ".join(f"{' '.join(rivals)} for {family}-*" for family, rivals in RIVALS.items()),
+        default=[platform.python_version()],
+        help="versions or paths; the first counts, the others are shown. Default: the one that runs this",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--secs", type=float, default=3, help="how long each measurement takes")
+    parser.add_argument("--smoke", action="store_true", help="everything, but short and small, and ours alone")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
+    parser.add_argument("--docs", action="store_true", help="also write the tables and charts of docs/performance.md")
+    parser.add_argument("--from", dest="old", type=Path, metavar="JSON", help="measure nothing: take these figures")
     options = parser.parse_args()
     if unknown := [name for name in options.scenarios if name not in SCENARIOS]:
         parser.error(f"unknown: {' '.join(unknown)}; there are {' '.join(SCENARIOS)}")
+    if wrong := [each for each in options.also if "=" not in each or "{port}" not in each]:
+        parser.error(f"expected NAME=COMMAND with {{port}} in it: {' '.join(wrong)}")
+    return options
 
-    print(f"Python {platform.python_version()}, {platform.machine()}, {time.strftime('%Y-%m-%d')}")
-    if not pinned(0) or not pinned(1):
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure all that was asked for."""
+    raise_limit()
+    if not two_cpus():
         print("warning: no two CPUs to pin server and generator to; the figures mean little")
-    everything = []
-    for name in options.scenarios:
-        family = name.partition("-")[0]
-        chosen, absent = contestants(options.servers or ["ahtransport", "ahtransport-task", *RIVALS[family]], family)
+    pythons = [find_python(each) for each in options.python]
+    servers = [OURS] if options.smoke else options.servers
+    effort = SMOKE if options.smoke else Effort(options.rounds, options.secs)
+    also = [Contestant(*each.split("=", 1)) for each in options.also]
+    result: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "pythons": [version for _, version in pythons],
+        "rounds": effort.rounds,
+        "seconds": effort.seconds,
+        "machine": machine(),
+        "rows": [],
+    }
+    print(f"Python {' and '.join(result['pythons'])} on {result['machine']['cpu']}, {result['date']}")
+    for name in options.scenarios or SCENARIOS:
+        scenario = SCENARIOS[name]
+        if options.smoke:
+            scenario = replace(scenario, variants=scenario.variants[::2])
+        chosen, absent = contestants(scenario, wanted(scenario, servers), pythons)
         for peer, reason in absent.items():
             print(f"not measured: {peer}: {reason}")
-        if not chosen:
+        if not chosen and not also:
             raise SystemExit("nothing left to measure")
-        table = compare(chosen, name, options.rounds, options.secs)
-        show(table, options.rounds)
-        everything += table
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"python": platform.python_version(), "rows": everything}, indent=1) + "\n")
-    print(f"\nwritten to {options.json}")
-    if lost := sum(row["lost"] for row in everything):
-        raise SystemExit(f"{lost} connections were lost")
+        rows = compare(chosen + also, scenario, effort)
+        show_rows(rows)
+        result["rows"] += rows
+        result["targets"] = judged(result)
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def main() -> None:
+    """Measure, or take old figures, and write what was asked for."""
+    options = arguments()
+    if options.old:
+        result = json.loads(options.old.read_text())
+    else:
+        began = time.monotonic()
+        result = measure(options)
+        print(f"\nwritten to {options.json}, {time.monotonic() - began:.0f} s")
+    if not options.smoke:
+        show_targets(judged(result))
+    if options.docs:
+        publish(result)
+    troubled = [row for row in result["rows"] if row["troubles"] and row["server"].startswith(OURS)]
+    for row in troubled:
+        print(f"{row['scenario']}, {row['server']}: {row['troubles']}")
+    if troubled:
+        raise SystemExit("that must not happen")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,12 @@
-#!/usr/bin/env python3
 """Measure several servers side by side, in turns, with the same load generator.
 
-The server under test runs on one CPU, the generator on another. A row gives
-
-- per_s      messages (or long-polling round trips) per second, wall clock
-- per_cpu_s  messages per second of CPU time that the server used: the figure to compare when the machine is shared
-- p50, p99   milliseconds
-- kb_per_conn, connect_per_s   (idle) growth of the server's resident memory per connection, and how fast they came in
-
-Every server obeys one convention: a text message that starts with B is sent to every connection, any other is echoed.
-
-    python side_by_side.py --scenario ws-echo-1 \\
-        --server 'ours=python app.py {port}' --server 'primus=node peers/primus_server.js {port} websockets'
-
-The others are compared with the first server named. Needs Linux (/proc), gcc, and two CPUs to mean much.
+The server under test runs on one CPU, the generator on another. Every server is started anew for each measurement, and
+obeys one convention: a text message that starts with B is sent to every connection, any other is echoed. Needs Linux
+(/proc), gcc, and two CPUs to mean much.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -30,98 +18,74 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scenarios import Scenario
 
 HERE = Path(__file__).resolve().parent
-BUILD = Path(os.environ.get("BENCH_BUILD", Path(tempfile.gettempdir()) / "ahtransport-bench"))
-TICK = os.sysconf("SC_CLK_TCK")
-
-ECHO_TEXT = '"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"'  # 32 bytes of JSON
-FAN_TEXT = '"Bxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"'
-SIO_ECHO, SIO_FAN = '42["message","xxxxxxxxxxxxxxxxxxxxxxxxx"]', '42["message","Bxxxxxxxxxxxxxxxxxxxxxxxx"]'
-# How to reach the message layer of each family over a WebSocket, and what to send there.
-REACH = {
-    "ws": ["--path", "{path}"],
-    "eio": ["--path", "{path}?EIO=4&transport=websocket", "--ready", "0{"],
-    "sio": ["--path", "{path}?EIO=4&transport=websocket", "--hello", "40", "--ready", "40{"],
-}
-PATHS = {"ws": "/primus", "eio": "/primus/", "sio": "/socket.io/"}
-ECHO = {
-    "ws": ["--msg", ECHO_TEXT],
-    "eio": ["--msg", "4" + ECHO_TEXT, "--expect", '4"'],
-    "sio": ["--msg", SIO_ECHO, "--expect", "42["],
-}
-FAN = {
-    "ws": ["--msg", FAN_TEXT],
-    "eio": ["--msg", "4" + FAN_TEXT, "--expect", '4"'],
-    "sio": ["--msg", SIO_FAN, "--expect", "42["],
-}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One kind of load: the generator that makes it, and its arguments."""
-
-    generator: str
-    arguments: list[str]
-    idle: bool = False
-
-
-def _scenarios() -> dict[str, Scenario]:
-    table: dict[str, Scenario] = {}
-    for family in REACH:
-        for name, conns, window in (("echo-1", 50, 1), ("echo-8", 50, 8), ("echo-1000", 1000, 1)):
-            load = ["--mode", "echo", "--conns", str(conns), "--window", str(window)]
-            table[f"{family}-{name}"] = Scenario("wsload", REACH[family] + ECHO[family] + load)
-        load = ["--mode", "fanout", "--conns", "1000", "--window", "1"]
-        table[f"{family}-fanout"] = Scenario("wsload", REACH[family] + FAN[family] + load)
-        table[f"{family}-idle"] = Scenario("wsload", [*REACH[family], "--mode", "idle", "--conns", "5000"], idle=True)
-    poll = ["--path", "{path}", "--conns", "50"]
-    table["eio-poll"] = Scenario("polload", [*poll, *ECHO["eio"]])
-    table["sio-poll"] = Scenario("polload", [*poll, "--hello", "40", *ECHO["sio"]])
-    return table
-
-
-SCENARIOS = _scenarios()
+# One for every copy of this directory: their programs may differ.
+_NAME = f"ahtransport-bench-{os.getuid()}-{zlib.crc32(bytes(HERE)):08x}"
+BUILD = Path(os.environ.get("BENCH_BUILD", Path(tempfile.gettempdir()) / _NAME))
+#: What must not happen: connections lost, messages lost, doubled, out of order, or not what was sent.
+TROUBLES = ("dead", "lost", "doubled", "reordered", "wrong", "silent")
+_LONGEST = 300  # seconds that one measurement may take, whatever happens
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server to measure. ``command`` has {port} in it; ``path`` replaces the family's usual one."""
+    """A server to measure. ``command`` has {port} in it, and is run in this file's directory."""
 
     name: str
     command: str
-    path: str = ""
+    conns: int | None = None  # another number of connections than the scenario's
 
-    @classmethod
-    def parse(cls, text: str) -> Contestant:
-        """Read ``name=command`` or ``name@/path=command``."""
-        name, sign, command = text.partition("=")
-        if not sign or "{port}" not in command:
-            raise argparse.ArgumentTypeError(f"expected NAME=COMMAND with {{port}} in it, not {text!r}")
-        name, _, path = name.partition("@")
-        return cls(name, command, path)
+    @property
+    def ours(self) -> bool:
+        """Whether it is ahtransport."""
+        return self.name.startswith("ahtransport")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int = 3
+    seconds: float = 3.0
+    warm: float = 1.0
+    settle: float = 0.7  # seconds that a server has to finish starting up
+    share: int = 1  # of the connections: one in so many
 
 
 def build(name: str) -> str:
     """Compile one of the C programs beside this file, unless that is done, and give its path."""
     if shutil.which("gcc") is None:
         raise SystemExit("the load generator is C: install gcc (such as: apt-get install gcc libc6-dev)")
-    source, program = HERE / f"{name}.c", BUILD / name
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+    program = BUILD / name
+    newest = max((HERE / source).stat().st_mtime for source in (f"{name}.c", "load.h"))
+    if not program.exists() or program.stat().st_mtime < newest:
         BUILD.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", "-O2", "-o", program, source], check=True)
+        print(f"compiling {name}.c", flush=True)
+        subprocess.run(["gcc", "-O2", "-o", f"{program}.new", HERE / f"{name}.c"], check=True)
+        os.replace(f"{program}.new", program)
     return str(program)
 
 
-def pinned(cpu: int) -> list[str]:
-    """Give the command prefix that keeps a process on one CPU; nothing where that is not possible."""
-    if shutil.which("taskset") is None or cpu not in os.sched_getaffinity(0):
-        return []
-    return ["taskset", "-c", str(cpu)]
+def two_cpus() -> list[int]:
+    """Give a CPU for the server and one for the generator, as far apart as can be. Empty: there is but one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return [cpus[0], cpus[-1]] if shutil.which("taskset") and len(cpus) > 1 else []
+
+
+def pinned(which: int) -> list[str]:
+    """Give the command prefix that keeps the server (0) or the generator (1) on its CPU."""
+    cpus = two_cpus()
+    return ["taskset", "-c", str(cpus[which])] if cpus else []
 
 
 def tree(pid: int) -> list[int]:
@@ -135,13 +99,12 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time that a process and its children have used."""
-    ticks = 0
+    """Give the CPU time that a process and its children have used, all threads, user and kernel."""
+    total = 0.0
     for each in tree(pid):
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICK
+            total += time.clock_gettime((~each << 3) | 2)  # the clock that clock_getcpuclockid(3) gives
+    return total
 
 
 def resident_kb(pid: int) -> int:
@@ -155,6 +118,16 @@ def resident_kb(pid: int) -> int:
     return total
 
 
+def quiet_kb(pid: int, shortest: float) -> int:
+    """Give the resident memory once it has not changed for a while: after what a garbage collector does when idle."""
+    best, since, begun = resident_kb(pid), time.monotonic(), time.monotonic()
+    while time.monotonic() - since < shortest and time.monotonic() - begun < 6 * shortest:
+        time.sleep(0.1)
+        if (size := resident_kb(pid)) != best:
+            best, since = size, time.monotonic()
+    return best
+
+
 def free_port() -> int:
     """Give a port that nobody uses just now."""
     with socket.socket() as probe:
@@ -165,78 +138,112 @@ def free_port() -> int:
 
 def wait_for(port: int, server: subprocess.Popen[bytes], contestant: Contestant, log: Path) -> None:
     """Wait until the server takes connections."""
-    for _ in range(150):
+    for _ in range(300):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         if server.poll() is not None:
             raise SystemExit(f"{contestant.name} ended at once: {contestant.command}\n{log.read_text()[-2000:]}")
-        time.sleep(0.1)
+        time.sleep(0.05)
     raise SystemExit(f"{contestant.name} does not listen: {contestant.command}\n{log.read_text()[-2000:]}")
 
 
-def lines(stream: IO[str] | None) -> IO[str]:
+def pipe(stream: IO[str] | None) -> IO[str]:
     """Give the pipe of a process that was started with one."""
     assert stream is not None
     return stream
 
 
-def measure(contestant: Contestant, name: str, seconds: float) -> dict[str, Any]:
-    """Start the server, load it once, stop it."""
-    scenario = SCENARIOS[name]
+def measure(contestant: Contestant, scenario: Scenario, effort: Effort) -> dict[str, Any]:
+    """Start the server, load it once, stop it; gives what the generator reports, and what the server has used."""
     program = build(scenario.generator)
-    path = contestant.path or PATHS[name.partition("-")[0]]
     port = free_port()
     BUILD.mkdir(parents=True, exist_ok=True)
-    log = BUILD / "server.log"
+    log = BUILD / f"server-{os.getpid()}.log"
     with log.open("wb") as output:
         command = [*pinned(0), *shlex.split(contestant.command.format(port=port))]
         server = subprocess.Popen(command, stdout=output, stderr=output, cwd=HERE, start_new_session=True)
     try:
         wait_for(port, server, contestant, log)
-        time.sleep(0.7)  # let it finish starting up
-        before = resident_kb(server.pid)
-        arguments = [argument.replace("{path}", path) for argument in scenario.arguments]
-        command = [*pinned(1), program, "--port", str(port), "--secs", str(seconds), *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as generator:
-            try:
-                if scenario.idle:
-                    return idle(generator, server.pid, before)
-                return busy(generator, server.pid, contestant)
-            finally:
-                generator.kill()
+        time.sleep(effort.settle)
+        conns = max((contestant.conns or scenario.conns) // effort.share, min(scenario.conns, 50))
+        times = ["--secs", str(effort.seconds), "--warm", str(effort.warm), "--gated", "1"]
+        row, moments = drive(
+            [*pinned(1), program, "--port", str(port), *scenario.generator_arguments(conns), *times],
+            server.pid,
+            contestant,
+            2.0 if effort.settle else 0.2,
+        )
     finally:
         stop(server)
-
-
-def idle(generator: subprocess.Popen[str], pid: int, before: int) -> dict[str, Any]:
-    """Read the generator's report that all are connected, and weigh the server."""
-    report = lines(generator.stdout).readline()
-    if not report:
-        raise SystemExit(f"the generator failed: {lines(generator.stderr).read()[:400]}")
-    row: dict[str, Any] = json.loads(report)
-    time.sleep(1)
-    row["kb_per_conn"] = round((resident_kb(pid) - before) / max(row["conns"], 1), 2)
+    if scenario.kind == "idle":
+        del row["p50_ms"], row["p99_ms"]
+        grown = moments["connected"]["kb"] - moments["first"]["kb"]
+        row["kb_per_conn"] = round(grown / (conns - conns // 11), 2)
+    else:
+        used = moments["measured"]["cpu"] - moments["measuring"]["cpu"]
+        row["cpu_share"] = round(used / (moments["measured"]["time"] - moments["measuring"]["time"]), 3)
+        row["per_cpu_s"] = round(row["count"] / max(used, 1e-6))
+        row["us_each"] = round(1e6 * used / max(row["count"], 1), 3)
+    if scenario.kind == "ticker":
+        row |= lateness(log, moments["measuring"]["time"], moments["measured"]["time"])
+    row["silent"] = int(row["count"] == 0)
+    if contestant.ours and (said := unexpected(log)):
+        row["wrong"] += 1
+        row["notes"] += said
+    log.unlink()
     return row
 
 
-def busy(generator: subprocess.Popen[str], pid: int, contestant: Contestant) -> dict[str, Any]:
-    """Watch the generator to its end, and note the server's CPU time at both ends of its measurement."""
-    begin = end = 0.0
-    errors: list[str] = []
-    for line in lines(generator.stderr):
-        if line.startswith("measuring"):
-            begin = cpu_seconds(pid)
-        elif line.startswith("measured"):
-            end = cpu_seconds(pid)
-        else:
-            errors.append(line)
-    report = lines(generator.stdout).read()
-    if generator.wait() or not report:
-        raise SystemExit(f"the generator failed on {contestant.name}: {''.join(errors)[:400]}")
-    row: dict[str, Any] = json.loads(report)
-    row["per_cpu_s"] = round(row["count"] / max(end - begin, 0.01))
-    return row
+def drive(
+    command: list[str], pid: int, contestant: Contestant, quiet: float
+) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """Run the generator; at each of its gates it waits until the server's clock or memory is read."""
+    moments: dict[str, dict[str, float]] = {}
+    notes: list[str] = []
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as generator:
+        limit = threading.Timer(_LONGEST, generator.kill)
+        limit.start()
+        try:
+            for line in pipe(generator.stderr):
+                word = line.strip()
+                if word in ("first", "connected"):
+                    moments[word] = {"kb": quiet_kb(pid, quiet)}
+                elif word in ("measuring", "measured"):
+                    moments[word] = {"cpu": cpu_seconds(pid), "time": time.monotonic()}
+                else:
+                    notes.append(word)
+                    continue
+                pipe(generator.stdin).write("\n")
+                pipe(generator.stdin).flush()
+            report = pipe(generator.stdout).read()
+        finally:
+            limit.cancel()
+            generator.kill()
+    if generator.returncode or not report:
+        raise SystemExit(f"the generator failed on {contestant.name}: {' '.join(notes)[:400] or generator.returncode}")
+    return {**json.loads(report), "notes": notes}, moments
+
+
+def lateness(log: Path, begin: float, end: float) -> dict[str, float]:
+    """Give how late the ticks of app.py were between two moments."""
+    ticks = json.loads(log.read_text().splitlines()[-1])["ticks"]
+    late = sorted(1000 * by for at, by in ticks if begin <= at <= end)
+    if not late:
+        raise SystemExit("the ticker did not tick at all")
+    return {
+        "late_p50_ms": round(late[len(late) // 2], 2),
+        "late_p99_ms": round(late[int(len(late) * 0.99)], 2),
+        "late_max_ms": round(late[-1], 2),
+        "ticks": len(late),
+    }
+
+
+def unexpected(log: Path) -> list[str]:
+    """Give the beginning of what ours has logged, if any of it is a warning or worse."""
+    return [line for line in log.read_text().splitlines() if " ERROR " in line or line.startswith("Traceback")][:3]
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
@@ -250,64 +257,31 @@ def stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def compare(contestants: list[Contestant], name: str, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Measure all of them in turns; a row each, with medians and what the first one's are times this one's."""
-    rows: dict[str, list[dict[str, Any]]] = {each.name: [] for each in contestants}
-    for _ in range(rounds):
+def compare(contestants: list[Contestant], scenario: Scenario, effort: Effort) -> list[dict[str, Any]]:
+    """Measure all of them in turns; a row each, of medians, with the rounds in it."""
+    rounds: dict[str, list[dict[str, Any]]] = {each.name: [] for each in contestants}
+    for number in range(effort.rounds):
         for each in contestants:
-            rows[each.name].append(measure(each, name, seconds))
-    keys = ["kb_per_conn", "connect_per_s"] if SCENARIOS[name].idle else ["per_s", "per_cpu_s", "p50_ms", "p99_ms"]
-    first = rows[contestants[0].name]
-    result = []
-    for each in contestants:
-        own = rows[each.name]
-        row: dict[str, Any] = {"scenario": name, "server": each.name}
-        row |= {key: statistics.median(one[key] for one in own) for key in keys}
-        for key in keys[:2]:
-            ratios = [ours[key] / max(theirs[key], 1e-9) for ours, theirs in zip(first, own, strict=True)]
-            row[f"ratio_{key}"] = round(statistics.median(ratios), 3)
-        row["lost"] = sum(one.get("dead", 0) + one.get("errors", 0) for one in own)
-        result.append(row)
-    return result
+            progress(f"{scenario.name}, round {number + 1} of {effort.rounds}: {each.name}")
+            rounds[each.name].append(measure(each, scenario, effort))
+    progress("")
+    return [summary(each, scenario, rounds[each.name]) for each in contestants]
 
 
-def show(table: list[dict[str, Any]], rounds: int) -> None:
-    """Print one scenario's rows."""
-    print(f"\n{table[0]['scenario']}: median of {rounds}; xN is {table[0]['server']} divided by that server")
-    for row in table:
-        figures = {key: value for key, value in row.items() if key not in ("scenario", "server", "lost")}
-        values = [f"{key}={value:<9g}" for key, value in figures.items() if not key.startswith("ratio_")]
-        ratios = [
-            f"x{value:.2f} {key.removeprefix('ratio_')}" for key, value in figures.items() if key.startswith("ratio_")
-        ]
-        lost = f"  LOST {row['lost']} connections" if row["lost"] else ""
-        print(f"  {row['server']:24s} {'  '.join(values)}  {'  '.join(ratios)}{lost}")
-    sys.stdout.flush()
+def progress(text: str) -> None:
+    """Say what is going on, on a line that the next word replaces; nothing where nobody watches."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{text}", end="", flush=True)
 
 
-def main() -> None:
-    """Read the command line, measure, print, and write the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenario", action="append", required=True, choices=SCENARIOS, metavar="|".join(SCENARIOS))
-    parser.add_argument(
-        "--server",
-        action="append",
-        required=True,
-        type=Contestant.parse,
-        help="NAME=COMMAND with {port}, run in this file's directory; NAME@/path=COMMAND sets the path",
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--secs", type=float, default=3, help="how long each measurement takes")
-    parser.add_argument("--json", type=Path, help="also write every row to this file")
-    options = parser.parse_args()
-    everything = []
-    for scenario in options.scenario:
-        table = compare(options.server, scenario, options.rounds, options.secs)
-        show(table, options.rounds)
-        everything += table
-    if options.json:
-        options.json.write_text(json.dumps(everything, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def summary(contestant: Contestant, scenario: Scenario, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make one row of several rounds: medians of figures, sums of troubles."""
+    row: dict[str, Any] = {"scenario": scenario.name, "server": contestant.name, "conns": rounds[0]["conns"]}
+    for key in ("per_cpu_s", "per_s", "p50_ms", "p99_ms", "kb_per_conn", "us_each", "cpu_share",
+                "late_p50_ms", "late_p99_ms", "late_max_ms"):  # fmt: skip
+        if key in rounds[0]:
+            row[key] = statistics.median(one[key] for one in rounds)
+    row["troubles"] = {key: total for key in TROUBLES if (total := sum(one[key] for one in rounds))}
+    row["notes"] = [note for one in rounds for note in one["notes"]][:3]
+    row["rounds"] = [{key: one[key] for key in row if key in one and key not in ("notes", "conns")} for one in rounds]
+    return row

@@ -1,0 +1,131 @@
+"""What the figures look like: as text, as tables for the documentation, and held against the targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scenarios import FAMILIES, OURS, SCENARIOS, TARGETS, Target
+
+Row = dict[str, Any]
+Figures = dict[tuple[str, str], Row]
+
+_COLUMNS = {
+    "per_cpu_s": "per CPU second",
+    "per_s": "per second",
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "kb_per_conn": "KB per connection",
+    "late_p50_ms": "ticks late p50, ms",
+    "late_p99_ms": "ticks late p99, ms",
+}
+
+
+def figures(result: Row) -> Figures:
+    """Give the rows by scenario and server."""
+    return {(row["scenario"], row["server"]): row for row in result["rows"]}
+
+
+def reached(target: Target, table: Figures) -> tuple[float, bool, str] | None:
+    """Give the value that counts, whether it reaches the target, and how it came about. None: not measured."""
+    if target.figure == "spread":
+        costs = {key[1]: row["us_each"] for key, row in table.items() if key[0] == target.scenario}
+        if len(costs) < 2:
+            return None
+        value = max(costs.values()) / min(costs.values())
+        return value, value <= target.bound, ", ".join(f"{cost:.1f}" for cost in costs.values()) + " µs"
+    ours = table.get((target.scenario, target.server))
+    if ours is None:
+        return None
+    if not target.peer:
+        value = ours[target.figure]
+        if target.figure == "p99_ms":
+            return value, value <= 3 * ours["p50_ms"] + target.bound, f"p50 {ours['p50_ms']:.2f} ms"
+        return value, value <= target.bound, ""
+    theirs = table.get((target.scenario, target.peer))
+    if theirs is None:
+        return None
+    value = ours[target.figure] / max(theirs[target.figure], 1e-9)
+    return value, value >= target.bound, f"{ours[target.figure]:,.0f} / {theirs[target.figure]:,.0f}"
+
+
+def judged(result: Row) -> list[Row]:
+    """Hold the figures against all targets that were measured."""
+    table, verdicts = figures(result), []
+    for target in TARGETS:
+        if found := reached(target, table):
+            value, met, how = found
+            against = target.peer or target.figure.replace("_", " ")
+            verdicts.append(
+                {
+                    "scenario": target.scenario,
+                    "server": target.server,
+                    "against": against,
+                    "value": round(value, 2),
+                    "target": str(target),
+                    "met": met,
+                    "how": how,
+                }
+            )
+    return verdicts
+
+
+def show_rows(rows: list[Row]) -> None:
+    """Print one scenario's rows, with the first one's figure divided by each other's."""
+    print(f"\n{rows[0]['scenario']}, {rows[0]['conns']:,} connections")
+    key = "kb_per_conn" if "kb_per_conn" in rows[0] else "per_cpu_s"
+    for row in rows:
+        cells = [f"{name}={row[name]:<9,g}" for name in _COLUMNS if name in row]
+        ratio = rows[0][key] / max(row[key], 1e-9)
+        troubles = "".join(f"  {name.upper()} {count}" for name, count in row["troubles"].items())
+        print(f"  {row['server']:32s} {' '.join(cells)} x{ratio:.2f}{troubles}")
+        for note in row["notes"]:
+            print(f"      {note[:200]}")
+
+
+def show_targets(verdicts: list[Row]) -> None:
+    """Print the targets."""
+    if not verdicts:
+        return
+    print(f"\n{'scenario':14s} {'server':17s} {'against':17s} {'value':>8s}  {'target':24s}")
+    for row in verdicts:
+        verdict = "met" if row["met"] else "NOT MET"
+        print(
+            f"{row['scenario']:14s} {row['server']:17s} {row['against']:17s} {row['value']:8.2f}  "
+            f"{row['target']:24s} {verdict:8s} {row['how']}"
+        )
+
+
+def _markdown(head: list[str], lines: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---", *["---:"] * (len(head) - 1)], *lines)]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+
+
+def pages(result: Row) -> dict[str, str]:
+    """Give the parts of the page "Performance" that consist of figures, by name."""
+    machine = result["machine"]
+    where = (
+        f"Measured {result['date']} on {machine['cpu']} ({machine['cpus']} CPUs), Linux {machine['kernel']}, "
+        f"Python {' and '.join(result['pythons'])}, Node.js {machine['node']}: the median of {result['rounds']} "
+        f"rounds of {result['seconds']:g} s each."
+    )
+    targets = [
+        [f"`{row['scenario']}`" + ("" if row["server"] == OURS else f", {row['server'].removeprefix(OURS + '-')}"),
+         row["against"], row["how"], f"{row['value']:.2f}", row["target"], "met" if row["met"] else "**not met**"]
+        for row in judged(result)
+    ]  # fmt: skip
+    parts = {"machine": where, "targets": "\n".join(_markdown(["", "against", "", "value", "target", ""], targets))}
+    for family in FAMILIES:
+        rows = [row for row in result["rows"] if SCENARIOS[row["scenario"]].family == family]
+        columns = {key: title for key, title in _COLUMNS.items() if any(key in row for row in rows)}
+        lines, last = [], ""
+        for row in rows:
+            name = "" if row["scenario"] == last else f"`{row['scenario']}`"
+            last = row["scenario"]
+            lines.append([name, row["server"], *[_number(row.get(key)) for key in columns]])
+        parts[f"table-{family}"] = "\n".join(_markdown(["", "server", *columns.values()], lines)) if rows else ""
+    return {f"performance-{name}.txt": text + "\n" for name, text in parts.items()}
