@@ -72,7 +72,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 # The main tests come last but for the figures about them, so that their summary closes the output.
-nox.options.sessions = ["lint", "types", "docs", "clients", "browser", f"tests-{HERE}", "coverage"]
+nox.options.sessions = ["lint", "types", "docs", "clients", "browser", "bench-smoke", f"tests-{HERE}", "coverage"]
 
 measured: list[Path] = []
 """Where the sessions of this run left their coverage data."""
@@ -209,8 +209,37 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "tests/test_docs.py", "tests/test_examples.py")
 
 
-@nox.session(python=HERE)
+@nox.session(python=PYTHONS[-1])
 def bench(session: nox.Session) -> None:
     """The benchmarks side by side with other servers; not part of the default run. Options go after ``--``."""
-    session.install("-e", ".[test]")
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    compiler(session)
+    session.install("-e", ".")
+    # The newest Python counts; what the oldest does is shown beside it.
+    pythons = [PYTHONS[-1], *([PYTHONS[0]] if len(PYTHONS) > 1 else [])]
+    chosen = [] if "--python" in session.posargs or "--from" in session.posargs else ["--python", *pythons]
+    session.run("python", "benchmarks/run.py", *session.posargs, *chosen)
+
+
+@nox.session(name="bench-smoke", python=HERE)
+def bench_smoke(session: nox.Session) -> None:
+    """Every benchmark, short and small: fails when a message is lost, and looks at no times."""
+    if not sys.platform.startswith("linux"):
+        session.skip("the benchmarks need Linux")
+    compiler(session)
+    session.install("-e", ".")
+    results = Path(session.create_tmp()) / "smoke.json"
+    session.run("python", "benchmarks/run.py", "--smoke", "--json", str(results), *session.posargs)
+
+
+def compiler(session: nox.Session) -> None:
+    """See to it that there is gcc, which compiles the load generators."""
+    if shutil.which("gcc") is None and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run("apt-get", "update", external=True, env=env)
+        packages = ("gcc", "libc6-dev")
+        session.run("apt-get", "install", "-y", "--no-install-recommends", *packages, external=True, env=env)
+    if shutil.which("gcc") is None:
+        session.error(
+            "gcc not found. The load generators are C: install it with the system's packages (such as: sudo apt-get "
+            "install gcc libc6-dev). Everything else runs without: python -m nox -s lint types docs tests"
+        )
