@@ -18,9 +18,12 @@ __all__ = ["tune_collector"]
 
 #: New objects before the youngest generation is looked at; rounds of it before the middle one is; and so on.
 _THRESHOLDS: Final = (50_000, 20, 50)
-_DEFAULT: Final = gc.get_threshold()
+#: What Python sets by itself: up to 3.12, 3.13, and 3.14. Anything else an application has chosen.
+_DEFAULTS: Final = {(700, 10, 10), (2000, 10, 10), (2000, 10, 0)}
 
 _servers = 0  # how many of this process's servers ask for it just now
+_before = (700, 10, 10)  # what was there when the first of them came
+_frozen = False  # whether it was us who froze what is there
 
 
 def tune_collector() -> Callable[[], None]:
@@ -28,11 +31,15 @@ def tune_collector() -> Callable[[], None]:
 
     Where an application has tuned it, or switched it off, nothing is done.
     """
-    global _servers
-    if not gc.isenabled() or gc.get_threshold() not in (_DEFAULT, _THRESHOLDS):
+    global _before, _frozen, _servers
+    found = gc.get_threshold()
+    if not gc.isenabled() or (found != _THRESHOLDS if _servers else found not in _DEFAULTS):
         return lambda: None
     if not _servers:
-        gc.freeze()  # without collecting first: what is garbage now stays until the end, and a start takes no time
+        _before = found
+        _frozen = not gc.get_freeze_count()  # what an application has frozen must not thaw when we end
+        if _frozen:
+            gc.freeze()  # without collecting first: what is garbage now stays until the end, but a start takes no time
         gc.set_threshold(*_THRESHOLDS)
     _servers += 1
     return _restore
@@ -43,5 +50,6 @@ def _restore() -> None:
     _servers -= 1
     if not _servers:
         if gc.get_threshold() == _THRESHOLDS:
-            gc.set_threshold(*_DEFAULT)
-        gc.unfreeze()
+            gc.set_threshold(*_before)
+        if _frozen:
+            gc.unfreeze()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ahtransport._heartbeat import Deadlines
     from ahtransport.abc import Timer
 
-__all__ = ["CHUNK", "Channel", "Wire"]
+__all__ = ["CHUNK", "NOBODY", "Channel", "Wire"]
 
 #: Bytes that are read, or written from a stream's backlog, at once.
 CHUNK: Final = 65536
@@ -51,6 +51,29 @@ class Wire(Protocol):
     def lost(self) -> None:
         """Learn, once and last of all, that the channel is closed."""
         ...
+
+
+class _Nobody:
+    """The wire of a channel that is closed: without it, a channel and its wire would keep each other alive."""
+
+    def data(self, data: bytes, now: float) -> None:
+        """Nothing arrives any more."""
+
+    def eof(self) -> None:
+        """It is over already."""
+
+    def flushed(self) -> None:
+        """Nothing waits any more."""
+
+    def stalled(self) -> None:
+        """Nothing waits any more."""
+
+    def lost(self) -> None:
+        """It is known already."""
+
+
+#: What a closed channel has for a wire.
+NOBODY: Final = _Nobody()
 
 
 class Channel:

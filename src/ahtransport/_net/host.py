@@ -195,7 +195,11 @@ class Host:
         channel = ReactorChannel(sock, self._reactor, peer, self._lost)
         self._channels.add(channel)
         channel.wire = HttpWire(channel, self)
-        channel.start()
+        try:
+            channel.start()
+        except OSError as error:  # the kernel has no room for it in the selector
+            _log.error("can't serve a connection: %s", error)
+            channel.abort()
 
     def attach(
         self, stream: trio.abc.Stream, peer: tuple[str, int] = ("127.0.0.1", 0), *, secure: bool = False

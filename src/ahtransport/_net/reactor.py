@@ -17,7 +17,7 @@ import trio
 
 from ahtransport._barrier import contained
 from ahtransport._log import get_logger
-from ahtransport._net.channel import CHUNK, Channel
+from ahtransport._net.channel import CHUNK, NOBODY, Channel
 from ahtransport._net.poller import READ, WRITE
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _SLICE: Final = 0.002  # seconds after which all other tasks have their turn, wh
 _SENDS: Final = 16  # calls of sendmsg for one connection, before the others have their turn
 _PIECES: Final = 64  # pieces that one call of sendmsg takes
 _ACCEPTS: Final = 64  # connections accepted before those that are there have their turn
-_NOT_WATCHED: Final = 1 << 30  # an interest of its own: a broken socket whose wire does not want to know yet
 _NOT_OURS: Final = {errno.ECONNABORTED, errno.EPERM, errno.EPROTO}  # that connection's trouble alone
 _QUIET: Final = 10.0  # seconds in which the lack of resources is logged once
 _RETRY: Final = 0.1  # seconds after which it is looked again for resources
@@ -66,6 +65,7 @@ class Reactor:
         self.deadlines = deadlines
         self._poller = poller
         self._table: dict[int, Watched] = {}
+        self._muted: set[int] = set()  # those in the table that the selector is not asked about
         self._soon: deque[Callable[[], None]] = deque()
         self._nursery: trio.Nursery | None = None
         self._turning = False  # whether the reactor itself is running, and will see what is to be done soon
@@ -76,16 +76,30 @@ class Reactor:
 
     def add(self, fd: int, watched: Watched, interest: int = READ) -> None:
         """Watch a descriptor."""
-        self._table[fd] = watched
         self._poller.register(fd, interest)
+        self._table[fd] = watched
 
     def watch(self, fd: int, interest: int) -> None:
         """Watch a descriptor that is in the table for something else; 0 for nothing but its breaking."""
-        self._poller.modify(fd, interest)
+        if fd in self._muted:
+            self._muted.remove(fd)
+            self._poller.register(fd, interest)
+        else:
+            self._poller.modify(fd, interest)
+
+    def mute(self, fd: int) -> None:
+        """Watch a descriptor not even for its breaking, until :meth:`watch`; it stays in the table."""
+        if fd not in self._muted:
+            self._muted.add(fd)
+            self._poller.unregister(fd)
 
     def remove(self, fd: int) -> None:
         """Watch a descriptor no longer; to be called before it is closed."""
-        if self._table.pop(fd, None) is not None:
+        if self._table.pop(fd, None) is None:
+            return
+        if fd in self._muted:
+            self._muted.remove(fd)
+        else:
             self._poller.unregister(fd)
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -111,9 +125,11 @@ class Reactor:
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
-                await self._serve()
+                try:
+                    await self._serve()
+                finally:
+                    self._nursery = None  # it takes nobody any more, and whoever closes something now must not fail
         finally:
-            self._nursery = None
             for watched in list(self._table.values()):
                 with contained("closing a connection"):
                     watched.end()
@@ -127,6 +143,7 @@ class Reactor:
         while True:
             if soon:
                 await trio.lowlevel.checkpoint()
+                until = perf_counter() + _SLICE
             elif ready < _FEW:
                 # Where many were ready, more are by now, and to ask costs a tenth of going through trio for it.
                 await trio.lowlevel.wait_readable(descriptor)
@@ -156,15 +173,18 @@ class Reactor:
             self._turning = False
 
     def _contain(self, watched: Watched, error: BaseException) -> None:
-        with contained("a connection's protocol"):
-            raise error
+        try:
+            with contained("a connection's protocol"):
+                raise error
+        finally:
+            del error  # its traceback holds this frame, and so everything in it
         watched.failed()
 
 
 class ReactorChannel(Channel):
     """A channel on a plain, connected, non-blocking socket that a reactor watches."""
 
-    __slots__ = ("_eof", "_fd", "_interest", "_on_lost", "_patience", "_progress", "_reactor", "_sock")
+    __slots__ = ("_eof", "_fd", "_going_on", "_interest", "_on_lost", "_patience", "_progress", "_reactor", "_sock")
 
     def __init__(
         self, sock: socket.socket, reactor: Reactor, peer: tuple[str, int], on_lost: Callable[[Channel], None]
@@ -175,6 +195,7 @@ class ReactorChannel(Channel):
         self._reactor = reactor
         self._on_lost = on_lost
         self._interest = READ
+        self._going_on = False  # whether what is left over is to be taken before anything is read
         self._eof = False  # whether the peer has ended its side while something waited for it
         self._progress = 0.0  # when some of the backlog left last
         self._patience: Timer | None = None  # looks after the backlog
@@ -189,7 +210,7 @@ class ReactorChannel(Channel):
         """Read, or write what waits."""
         if self.closed:
             return
-        if events & WRITE and self._backlog:
+        if events & self._interest & WRITE:
             self._flush(now)
             if self.closed or events == WRITE:
                 return
@@ -197,9 +218,11 @@ class ReactorChannel(Channel):
             # Not before it matters: most pauses are over before anything more arrives.
             self._want(self._interest & ~READ)
             if events & ~(READ | WRITE):
-                self._reactor.remove(self._fd)  # broken: it would be reported for ever; whoever resumes will see it
-                self._interest = _NOT_WATCHED
+                self._reactor.mute(self._fd)  # broken: it would be reported for ever; whoever resumes will see it
+                self._interest = 0
             return
+        if self._going_on:
+            return  # the end of the stream, say, must not come before what is left over
         try:
             data = self._sock.recv(CHUNK)
         except (BlockingIOError, InterruptedError):
@@ -229,11 +252,7 @@ class ReactorChannel(Channel):
         self.abort()
 
     def _want(self, interest: int) -> None:
-        if self._interest & _NOT_WATCHED:
-            if interest & READ:
-                self._interest = READ
-                self._reactor.add(self._fd, self)
-        elif interest != self._interest:
+        if interest != self._interest:
             self._interest = interest
             self._reactor.watch(self._fd, interest)
 
@@ -302,17 +321,21 @@ class ReactorChannel(Channel):
         self._reactor.soon(callback)
 
     def _resumed(self) -> None:
-        self._want(self._interest | READ)
-        self._reactor.soon(self._go_on)
+        if not self._going_on:
+            self._going_on = True
+            self._reactor.soon(self._go_on)
 
     def _go_on(self) -> None:
         """Read again, beginning with what is left over."""
+        self._going_on = False
         if not self.closed and not self._ending and not self._paused:
             try:
                 self.wire.data(b"", trio.current_time())
             except BaseException:
                 self.abort()
                 raise
+        if not self.closed and not self._paused and not self._going_on:
+            self._want(self._interest | READ)
 
     # -- ending
 
@@ -327,6 +350,7 @@ class ReactorChannel(Channel):
         try:
             self.wire.lost()
         finally:
+            self.wire = NOBODY
             self._on_lost(self)
 
     def _end_output(self) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ahtransport._barrier import contained
-from ahtransport._log import get_logger
-from ahtransport._net.channel import CHUNK, Channel
+from ahtransport._net.channel import CHUNK, NOBODY, Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,18 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketChannel", "StreamChannel", "TaskChannel"]
 
-_log = get_logger()
-
 
 class TaskChannel(Channel):
     """A channel with a task that reads, and one that flushes while something waits."""
 
-    __slots__ = ("_flusher", "_nursery", "_parked", "_scope", "_spoilt", "_wake")
+    __slots__ = ("_flusher", "_going_on", "_nursery", "_parked", "_scope", "_spoilt", "_wake")
 
     def __init__(self, deadlines: Deadlines, peer: tuple[str, int], *, secure: bool = False) -> None:
         super().__init__(deadlines, peer, secure=secure)
         self._spoilt = False  # whether nothing more can be sent, since nobody knows where the peer is
         self._parked = False  # whether the reading task waits for resume(), not for bytes
+        self._going_on = False  # whether what is left over is to be taken before anything that came later
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._flusher: trio.CancelScope | None = None
@@ -40,42 +38,53 @@ class TaskChannel(Channel):
         """Read until the stream is closed. Children (a flush) live in ``nursery`` and end with the channel."""
         self._nursery = nursery
         try:
-            with self._scope:
+            with contained("a connection's protocol"), self._scope:
                 await self._read_loop()
-        except Exception:
-            _log.exception("a connection's protocol failed")
         finally:
             self.abort()
             self._forget()
             with trio.CancelScope(shield=True), contained("closing a connection"):
                 await self._close()
-            self.wire.lost()
+            wire, self.wire = self.wire, NOBODY
+            with contained("closing a connection"):
+                wire.lost()
 
     async def _read_loop(self) -> None:
+        data: bytes | None = None
         while not self.closed:
             if self._paused:
                 self._wake = trio.Event()
                 self._parked = True
                 await self._wake.wait()
                 self._parked = False
-                if not self._ending:
-                    self.wire.data(b"", trio.current_time())
                 continue
-            data = await self._receive()
-            if self.closed:
-                return
+            if self._going_on:
+                self._take_rest()
+                continue
+            if data is None:
+                data = await self._receive()  # perhaps paused meanwhile, and the end must not come before the rest
+                continue
+            got, data = data, None
             if self._ending:
-                if not data:
+                if not got:
                     await self.drain()
                     return
-            elif data:
-                self.wire.data(data, trio.current_time())
+            elif got:
+                self.wire.data(got, trio.current_time())
             else:
                 self.wire.eof()
                 if not self._ending:
                     return
 
+    def _take_rest(self) -> None:
+        """Have the wire go on with what is left over."""
+        if self._going_on and not self._paused:
+            self._going_on = False
+            if not self.closed and not self._ending:
+                self.wire.data(b"", trio.current_time())
+
     def _resumed(self) -> None:
+        self._going_on = True
         if self._parked:
             self._wake.set()
         elif self._nursery is not None:
@@ -84,8 +93,7 @@ class TaskChannel(Channel):
 
     async def _go_on(self) -> None:
         with contained("a connection's protocol") as trouble:
-            if not self.closed and not self._ending:
-                self.wire.data(b"", trio.current_time())
+            self._take_rest()
         if trouble.caught is not None:
             self.abort()
 
@@ -120,11 +128,11 @@ class TaskChannel(Channel):
                     self.wire.stalled()
                 if self._spoilt:
                     self.abort()
+            self._flusher = None
+            if not self.closed:
+                self._all_sent()
         if trouble.caught is not None:
             self.abort()
-        self._flusher = None
-        if not self.closed and not self._backlog:
-            self._all_sent()
 
     # -- what subclasses know
 

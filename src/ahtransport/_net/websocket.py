@@ -69,7 +69,6 @@ class WebSocketWire(FastLane):
         "_proto",
         "_size",
         "_state",
-        "_told",
     )
 
     wire = "text"
@@ -85,7 +84,6 @@ class WebSocketWire(FastLane):
         self._turn = _TURN
         self._early: list[Payload] | None = None  # written before the handshake was answered
         self._early_close: tuple[int, str] | None = None
-        self._told = False  # whether the receiver knows that it is over
         self._buffer = b""  # the beginning of a header, or what came while the receiver had enough
         self._left = 0  # bytes of the current frame, header included, that wsproto has not had yet
         self._partial: Any = None  # StringIO or BytesIO: what has come of a message in more than one piece
@@ -130,13 +128,15 @@ class WebSocketWire(FastLane):
         elif self._state is State.OPEN:
             self._send_close(code, reason)
             self._enter(State.CLOSING)
+            self._held = False
             self._channel.resume()  # their close frame may be behind messages that nobody takes any more
             self._patience()
 
     def pause(self) -> None:
-        """Stop reading."""
-        self._held = True
-        self._channel.pause()
+        """Stop reading. While closing that is for nobody to ask: the peer's close frame is still to come."""
+        if self._open or self._state is State.CONNECTING:
+            self._held = True
+            self._channel.pause()
 
     def resume(self) -> None:
         """Go on reading."""
@@ -233,17 +233,16 @@ class WebSocketWire(FastLane):
             data, self._buffer = self._buffer + data, b""
         self._turn = _TURN
         while data and self._state is not State.CLOSED:
-            if self._open:
-                if self._channel.paused:
+            if self._channel.paused:
+                break
+            if self._open and not self._left and not self._fragments:
+                data = self._lane(data, self._host.max_length)
+                if not data or self._channel.paused:
                     break
-                if not self._left and not self._fragments:
-                    data = self._lane(data, self._host.max_length)
-                    if not data or self._channel.paused:
-                        break
-                if not self._left and self._turn <= 0:
-                    self._channel.pause()
-                    self._channel.soon(self._next_turn)
-                    break
+            if not self._left and self._turn <= 0:
+                self._channel.pause()
+                self._channel.soon(self._next_turn)
+                break
             rest = self._slow(data, now)
             if rest is None:
                 break
@@ -374,7 +373,8 @@ class WebSocketWire(FastLane):
     def _finish(self, code: int, reason: str) -> None:
         self._enter(State.CLOSED)
         self._partial = None
-        if not self._told and hasattr(self, "_receiver"):
-            self._told = True
+        if hasattr(self, "_receiver"):
+            receiver = self._receiver
+            del self._receiver  # it is told once; and the two would keep each other alive
             with contained("a WebSocket's receiver"):
-                self._receiver.closed(code, reason)
+                receiver.closed(code, reason)

@@ -29,6 +29,14 @@ class _State(enum.Enum):
     STOPPED = enum.auto()
 
 
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    pass
+
+
 class Heartbeat:
     """The heartbeat of one session; it has one timer, whatever the client sends.
 
@@ -90,3 +98,4 @@ class Heartbeat:
         """It is over."""
         self._state = _State.STOPPED
         self._timer.cancel()
+        self._ping, self._expire = _never, _nothing  # it and its session would keep each other alive

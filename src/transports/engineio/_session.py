@@ -72,6 +72,28 @@ class Carried(Receiver, Protocol):
         ...
 
 
+class _Gone:
+    """What a session carries when it has ended."""
+
+    def opened(self) -> None:
+        """It has ended."""
+
+    def message(self, data: str | bytes) -> None:
+        """It is for nobody any more."""
+
+    def alive(self, now: float) -> None:
+        """It has ended."""
+
+    def writable(self) -> None:
+        """Nothing is written any more."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """It is known already."""
+
+
+_GONE: Final = _Gone()
+
+
 class Session:
     """One session; made by the transformer, known by its ``sid``.
 
@@ -460,4 +482,5 @@ class Session:
         self._take_again()
         self._ring()
         self._transformer.forget(self)
-        self.peer.closed(code, reason)
+        peer, self.peer = self.peer, _GONE  # the two would keep each other alive
+        peer.closed(code, reason)
