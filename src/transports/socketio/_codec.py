@@ -124,7 +124,7 @@ def _name(number: float) -> str:
 
 
 @cache
-def _bound(parser: Parser) -> Any:
+def _bound(parser: Any) -> Any:
     """Make the library's packet with this parser; its own setting would hold for the whole process."""
 
     class Bound(library.Packet):  # type: ignore[misc]
