@@ -40,7 +40,9 @@ def test_what_goes_over_the_wire(packet: Packet, value: Any) -> None:
     assert not payload.binary
 
 
-@pytest.mark.parametrize("text", ["primus::ping::1795369697871", "primus::id::", "primus::server::close", "primus::stale::0"])
+@pytest.mark.parametrize(
+    "text", ["primus::ping::1795369697871", "primus::id::", "primus::server::close", "primus::stale::0"]
+)
 def test_control_messages_are_known_by_their_beginning(text: str) -> None:
     assert JSON.decode(json.dumps(text)) == Control(text)
 

@@ -166,3 +166,53 @@ async def test_messages_that_wait_for_a_transform_are_limited() -> None:
         with pytest.raises(ConnectionClosed, match="1013"):
             await client.receive()
         await record.until(lambda: record.closed)
+
+
+async def test_what_was_sent_before_a_close_goes_first() -> None:
+    async def later(envelope: Envelope) -> None:
+        await trio.sleep(1)
+
+    async def handler(connection: Connection) -> None:
+        connection.send_nowait("first")
+        connection.send_nowait("second")
+        connection.close(4000, "done")
+
+    server = make_server(handler, close_timeout=10_000)
+    server.transform("outgoing", later)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        assert [await client.receive(), await client.receive()] == ["first", "second"]
+        with pytest.raises(ConnectionClosed, match="4000"):
+            await client.receive()
+
+
+async def test_a_send_that_is_cancelled_while_a_transform_waits_sends_nothing() -> None:
+    async def later(envelope: Envelope) -> None:
+        await trio.sleep(1)
+
+    async def handler(connection: Connection) -> None:
+        with trio.move_on_after(0.5):
+            await connection.send("changed my mind")
+        await connection.send("sent")
+
+    server = make_server(handler)
+    server.transform("outgoing", later)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        assert await client.receive() == "sent"
+
+
+async def test_who_has_failed_is_not_asked_again() -> None:
+    seen = []
+    server = make_server()
+
+    @server.on_message
+    async def fail(connection: Connection, message: object) -> None:
+        seen.append(message)
+        await trio.sleep(1)
+        raise RuntimeError("on purpose")
+
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        for number in range(3):
+            await client.send(number)
+        await record.until(lambda: record.closed)
+    assert seen == [0]

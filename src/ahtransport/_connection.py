@@ -12,7 +12,7 @@ from ahtransport._barrier import contained
 from ahtransport._errors import ConnectionClosed
 from ahtransport._heartbeat import Watch
 from ahtransport._http import parse_query
-from ahtransport._incoming import Incoming
+from ahtransport._incoming import EMPTY, Incoming
 from ahtransport._primus import CLOSE
 from ahtransport._rooms import NOTHING
 from ahtransport.abc import Control
@@ -83,8 +83,8 @@ class Connection(Incoming):
         self._close: tuple[int, str] = (1006, "")
         # Most connections are idle: what only a busy one needs is made when it is needed.
         self._rooms = NOTHING
-        self._inbox = ()
-        self._jobs = ()
+        self._inbox = EMPTY
+        self._jobs = EMPTY
         self._working = False
         self._paused = False
         self._garbled = False
@@ -97,6 +97,7 @@ class Connection(Incoming):
         self._announced = False
         self._calls = None
         self._outgoing = None
+        self._goodbye = None
         self._watch: Watch | None = None
         self._stale: Control | None = None
         #: Whether the client knows Primus' control messages; others would take them for the application's.
@@ -256,11 +257,17 @@ class Connection(Incoming):
             raise ValueError("the reason of a close has at most 123 bytes")
         if self._state != "open":
             return
+        if self._outgoing:
+            self._goodbye = code, reason, reconnect  # what was sent before goes first
+        else:
+            self._hang_up(code, reason, reconnect)
+        self._end(code, reason)
+
+    def _hang_up(self, code: int, reason: str, reconnect: bool) -> None:
         if not reconnect and self._farewell:
             for payload in self._transformer.encode(CLOSE, self._link.wire):
                 self._link.write(payload)
         self._link.close(code, reason)
-        self._end(code, reason)
 
     def closed(self, code: int, reason: str) -> None:
         """The link is gone (for transformers)."""
@@ -305,5 +312,6 @@ class Connection(Incoming):
         """A handler has failed: this connection alone pays for it."""
         if self._is_farewell(error):
             return
+        self._jobs = EMPTY  # whoever has failed is not asked again
         self._application.failed(self, error, logged=logged)
         self.close(1011, "internal error", reconnect=True)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ahtransport._application import Application
     from ahtransport._calls import Calls
     from ahtransport._connection import Connection
-    from ahtransport.abc import Event, Link, Message, Transformer
+    from ahtransport._outgoing import Later
+    from ahtransport.abc import Link, Transformer
 
 __all__ = ["Half"]
 
@@ -33,6 +34,7 @@ class Half:
         "_close",
         "_farewell",
         "_garbled",
+        "_goodbye",
         "_inbox",
         "_jobs",
         "_link",
@@ -83,8 +85,8 @@ class Half:
     _short_scopes: set[trio.CancelScope]
     _rooms: set[str]
     # Coming in: what waits for the application.
-    _inbox: deque[Any] | tuple[()]
-    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]] | tuple[()]
+    _inbox: deque[Any]
+    _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]]
     _working: bool
     _paused: bool
     _reader: trio.lowlevel.Task | None
@@ -92,7 +94,8 @@ class Half:
     # Going out: who waits for the client.
     _writers: trio.lowlevel.ParkingLot | None
     _sends: int
-    _outgoing: deque[tuple[Message | Event, trio.Event]] | None
+    _outgoing: deque[Later] | None
+    _goodbye: tuple[int, str, bool] | None  # how the application closed it while transforms were at work
 
     @property
     def _whole(self) -> Connection:
@@ -114,6 +117,10 @@ class Half:
 
     def _task_done(self) -> None:
         """One of the tasks has ended."""
+        raise NotImplementedError
+
+    def _hang_up(self, code: int, reason: str, reconnect: bool) -> None:
+        """Close the link, after a word to a client that is not to come back."""
         raise NotImplementedError
 
     def _end(self, code: int, reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from ahtransport._application import EventHandler
 
-__all__ = ["Incoming"]
+__all__ = ["EMPTY", "Incoming"]
+
+#: Stands for a queue that nothing has been put into yet.
+EMPTY: Final[Any] = ()
 
 
 class Incoming(Outgoing):
@@ -131,7 +134,7 @@ class Incoming(Outgoing):
         """Give a plain message to the application."""
         application = self._application
         if application.handler is not None:
-            if type(self._inbox) is tuple:
+            if self._inbox is EMPTY:
                 self._inbox = deque()
             self._inbox.append(value)
             reader = self._reader
@@ -204,7 +207,7 @@ class Incoming(Outgoing):
     # -- the worker: born with the first job, gone when there is none
 
     def _push(self, function: Callable[..., Any], *args: Any) -> None:
-        if type(self._jobs) is tuple:
+        if self._jobs is EMPTY:
             self._jobs = deque()
         self._jobs.append((function, args))
         if not self._working:
@@ -229,7 +232,7 @@ class Incoming(Outgoing):
                         self._crashed(trouble.caught, logged=True)
         finally:
             self._working = False
-            self._jobs = ()
+            self._jobs = EMPTY
             self._scopes.discard(scope)
             self._wake_reader()
             self._task_done()

@@ -13,7 +13,6 @@ from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
 from ahtransport._log import get_logger
-from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 from ahtransport.client import Wire
@@ -106,8 +105,8 @@ class Mount:
         self._cors = cors
         self.options = config.servers.websocket.server
         self.codec = self._shared.codec
-        self.json = JSONParser(max_depth=self.options.max_depth)
-        self.messagepack = MessagePackParser(max_depth=self.options.max_depth, undefined=True)
+        self.json = self._shared.json
+        self.messagepack = self._shared.messagepack
         default = config.origin("servers.websocket.server.pathname") == "default"
         self.pathname: str = choice.pathname or (kind.default_pathname if default else None) or self.options.pathname
         parser = self.options.parser

@@ -23,6 +23,31 @@ __all__ = ["Outgoing"]
 _YIELD_EVERY: Final = 32
 
 
+class Later:
+    """A message that an async transform has not let go yet.
+
+    Attributes:
+        packet: the message.
+        done: set when it has been written or dropped.
+        wanted: whether its sender still wants it to be sent.
+    """
+
+    __slots__ = ("done", "packet", "wanted")
+
+    def __init__(self, packet: Message | Event) -> None:
+        self.packet = packet
+        self.done = trio.Event()
+        self.wanted = True
+
+    async def wait(self) -> None:
+        """Wait until it is written; whoever is cancelled before that does not want it sent."""
+        try:
+            await self.done.wait()
+        except trio.Cancelled:
+            self.wanted = False
+            raise
+
+
 class Outgoing(Half):
     """The sending half of a connection."""
 
@@ -41,9 +66,9 @@ class Outgoing(Half):
 
     async def _send(self, packet: Message | Event) -> None:
         await self._until_writable()
-        written = self._put(packet, waited=True)
-        if written is not None:
-            await written.wait()
+        later = self._put(packet, waited=True)
+        if later is not None:
+            await later.wait()
 
     async def _until_writable(self) -> None:
         self._sends += 1
@@ -130,9 +155,9 @@ class Outgoing(Half):
             self._calls = Calls(self._application.options.max_calls)
         await self._until_writable()
         with self._calls.pending() as slot:
-            written = self._put(Event(event, args, slot.number), waited=True)
-            if written is not None:
-                await written.wait()
+            later = self._put(Event(event, args, slot.number), waited=True)
+            if later is not None:
+                await later.wait()
             with trio.fail_after(self._application.options.call_timeout if timeout is None else timeout):
                 return await slot.wait()
 
@@ -140,8 +165,8 @@ class Outgoing(Half):
         if self._state != "open":
             raise ConnectionClosed(*self._close)
 
-    def _put(self, packet: Message | Event | Ack, *, waited: bool = False) -> trio.Event | None:
-        """Transform, encode and write; gives an event to wait for when a transform has to wait first.
+    def _put(self, packet: Message | Event | Ack, *, waited: bool = False) -> Later | None:
+        """Transform, encode and write; gives what to wait for when a transform has to wait first.
 
         ``waited`` says that the sender has waited for the client and so deserves no overflow, however long its message.
         """
@@ -162,17 +187,17 @@ class Outgoing(Half):
             self.write(payloads)
         return None
 
-    def _put_later(self, packet: Message | Event) -> trio.Event:
+    def _put_later(self, packet: Message | Event) -> Later:
         """Let a task of its own run the async transforms, one message after the other."""
-        done = trio.Event()
+        later = Later(packet)
         if self._outgoing is None:
             self._outgoing = deque()
             self._tasks += 1
             self._application.spawn(self._transform_out)
-        self._outgoing.append((packet, done))
+        self._outgoing.append(later)
         if len(self._outgoing) > self._application.options.max_backlog_messages:
             self._overflow()
-        return done
+        return later
 
     async def _transform_out(self) -> None:
         queue = self._outgoing
@@ -181,21 +206,24 @@ class Outgoing(Half):
         try:
             with scope:
                 while queue:
-                    packet, done = queue[0]
+                    later = queue[0]
                     what = f"an outgoing transform of connection {self.id}"
                     with contained(what, self._is_farewell) as trouble:
-                        changed = await self._application.outgoing.run_async(packet, self._whole)
-                        if changed is not None and self._state == "open":
+                        changed = await self._application.outgoing.run_async(later.packet, self._whole)
+                        # What was sent before a close still leaves, and the close after it.
+                        if changed is not None and later.wanted and (self._state == "open" or self._goodbye):
                             self.write(self._transformer.encode(changed, self._link.wire))
                     if trouble.caught is not None:
                         self._crashed(trouble.caught, logged=True)
                     queue.popleft()
-                    done.set()
+                    later.done.set()
         finally:
-            for _, done in queue or ():
-                done.set()
+            for later in queue or ():
+                later.done.set()
             self._outgoing = None
             self._scopes.discard(scope)
+            if self._goodbye is not None and self._state != "closed":
+                self._hang_up(*self._goodbye)
             self._task_done()
 
     def send_soon(self, packet: Message | Event) -> None:

@@ -19,7 +19,6 @@ from ahtransport._mount import Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
-from ahtransport._parsers import JSONParser
 from ahtransport._registering import Registering
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
@@ -97,8 +96,6 @@ class Server(Registering):
             if unsupported:
                 raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
         parser = load_parser(options.parser)
-        if type(parser) is JSONParser:
-            parser = JSONParser(max_depth=options.max_depth)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         shared = Shared(options, parser, sessions)
         namespaces = Namespaces(shared) if old is None else old.moved(shared)

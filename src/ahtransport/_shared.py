@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ahtransport._heartbeat import Deadlines
+from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._primus import Codec
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ class Shared:
 
     def __init__(self, options: WebSocketServer, parser: Parser, sessions: SessionStore) -> None:
         self.options = options
+        self.json = JSONParser(max_depth=options.max_depth)
+        self.messagepack = MessagePackParser(max_depth=options.max_depth, undefined=True)
+        # The project's own parsers come from the registry without the configured limits.
+        if type(parser) is JSONParser:
+            parser = self.json
+        elif type(parser) is MessagePackParser:
+            parser = MessagePackParser(max_depth=options.max_depth)
         self.codec = Codec(parser)
         self.sessions = sessions
         self.deadlines = Deadlines()

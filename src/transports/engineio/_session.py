@@ -20,7 +20,7 @@ import enum
 import re
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 from ahtransport.transports.engineio import _codec as codec
@@ -39,6 +39,7 @@ __all__ = ["Session", "State"]
 _ABNORMAL: Final = 1006
 _NOOP_PAUSE: Final = 0.1  # seconds between two noops to a client that polls on while it upgrades
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']*)""")
+_NO_BUFFER: Final[Any] = ()  # what a session has that never polls, or no longer
 _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
 
 
@@ -135,7 +136,7 @@ class Session:
         self._core = transformer.core
         self._socket = socket
         self._probe: WebSocket | None = None
-        self._buffer: deque[Payload] | tuple[()] = deque() if socket is None else ()  # WebSockets need none
+        self._buffer: deque[Payload] = deque() if socket is None else _NO_BUFFER
         self._buffered = 0
         self._polling = False  # whether a poll waits
         self._posting = False
@@ -182,7 +183,7 @@ class Session:
     def _send(self, payload: Payload) -> bool:
         if self._socket is not None:
             return self._socket.write(payload)
-        self._buffer.append(payload)  # type: ignore[union-attr]
+        self._buffer.append(payload)
         self._buffered += len(payload)
         self._ring()
         return False
@@ -423,7 +424,7 @@ class Session:
         for payload in self._buffer:
             if payload not in (codec.NOOP, codec.CLOSE):  # only polls need these
                 socket.write(codec.for_websocket(payload))
-        self._buffer = ()
+        self._buffer = _NO_BUFFER
         self._buffered = 0
         if closing:
             self.close(*self._goodbye)

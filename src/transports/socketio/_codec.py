@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 from socketio import packet as library
@@ -124,7 +124,7 @@ def _name(number: float) -> str:
 
 
 @cache
-def _bound(parser: Parser) -> Any:
+def _bound(parser: Any) -> Any:
     """Make the library's packet with this parser; its own setting would hold for the whole process."""
 
     class Bound(library.Packet):  # type: ignore[misc]
@@ -148,7 +148,7 @@ class TextCodec(Codec):
 
     def __init__(self, parser: Parser, max_length: int) -> None:
         self._parser = parser
-        self._packet = _bound(parser)
+        self._packet = _bound(cast("Any", parser))
         self._max_length = max_length
         self._incomplete: Any = None
         self._left = 0
