@@ -150,7 +150,9 @@ class Host:
                     await trio.aclose_forcefully(listener)
 
     def stop(self) -> None:
-        """Stop accepting; :meth:`serve` returns once every connection is closed."""
+        """Stop accepting, at once; :meth:`serve` returns once every connection is closed."""
+        for acceptor in self._acceptors:
+            acceptor.end()  # now, not when serve has its turn: the next server may want this very port
         self._accepting.cancel()
 
     async def _until_drained(self) -> None:
