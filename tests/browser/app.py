@@ -1,19 +1,27 @@
-"""The server of the browser tests, as a program: the demo, the pages beside this file, and somebody at the door.
+"""The servers of the browser tests, as a program: the demo, the pages beside this file, and somebody at the door.
 
-``python app.py '{"transformer": "engine.io", "port": 8080}'`` takes the server's options as JSON.
+It reads the options of a server as JSON from each line of its input, starts that server in a process of its own (by
+forking, since the tests start very many) and writes its process id and its port.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import trio
 
 from ahtransport import Param, Reject, Request, Response
 from ahtransport.demo import make_server, static_directory
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE / "pages"
@@ -116,12 +124,44 @@ def build(**options: Any) -> Any:
     return server
 
 
-async def main(options: dict[str, Any]) -> None:
+async def serve(options: dict[str, Any]) -> None:
+    """Serve until SIGTERM; say who and where."""
     server = build(**options)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve)
-        print(server.port, flush=True)
+    with trio.open_signal_receiver(signal.SIGTERM) as received:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heed, server, received)
+            await nursery.start(server.serve)
+            os.write(1, f"{os.getpid()} {server.port}\n".encode())
+
+
+async def heed(server: Any, received: AsyncIterator[int]) -> None:
+    await anext(received)
+    server.shutdown()
+
+
+def begin(options: dict[str, Any]) -> int:
+    """Start a server in a process of its own, give its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.close(0)
+    try:
+        trio.run(serve, options)
+    except BaseException:
+        traceback.print_exc()
+        os.write(1, b"failed\n")
+        os._exit(1)
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    trio.run(main, json.loads(sys.argv[1]))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    begun = []
+    try:
+        for line in sys.stdin:
+            begun.append(begin(json.loads(line)))
+    finally:
+        for pid in begun:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support import MODES, Served, Site, Tab
+from .support import HOST, MODES, Served, Site, Tab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,11 +45,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     The scripts are the same text but for blanks and exports: not every form has to go every way.
     """
+    own = [marker.args[0] for marker in metafunc.definition.iter_markers("parametrize")]
     if "build" in metafunc.fixturenames:
         forms = ("js", "min.js", "mjs") if metafunc.module.__name__.endswith("verbs") else ("js", "min.js")
         pairs = [(mode, form) for mode in MODES for form in forms if form in FORMS[mode.name]]
         metafunc.parametrize(("mode", "build"), pairs, ids=[f"{mode}-{form}" for mode, form in pairs])
-    elif "mode" in metafunc.fixturenames:
+    elif "mode" in metafunc.fixturenames and "mode" not in own:
         metafunc.parametrize("mode", MODES, ids=str)
 
 
@@ -72,6 +73,13 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _host() -> Iterator[None]:
+    """No server outlives the tests."""
+    yield
+    HOST.stop()
 
 
 @pytest.fixture(scope="session")

@@ -51,8 +51,36 @@ SOON = {"reconnect": {"min": 50, "max": 400, "retries": 200}}
 """Options for clients whose server comes back, so that nobody waits long for them."""
 
 
+class Host:
+    """``app.py``, which starts the servers."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def begin(self, options: dict[str, Any]) -> tuple[int, int]:
+        """Start a server; give its process id and its port when it listens."""
+        if self._process is None:
+            command = [sys.executable, str(HERE / "app.py")]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(options) + "\n")
+        self._process.stdin.flush()
+        pid, port = map(int, self._process.stdout.readline().split())  # "failed" when it did, and stderr says why
+        return pid, port
+
+    def stop(self) -> None:
+        """End it, and all that it started."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.communicate(timeout=PATIENCE)
+
+
+HOST = Host()
+
+
 class Site:
-    """``app.py`` with its options, in a process of its own; started again, it listens on the same port.
+    """A server of ``app.py`` in a process of its own; started again, it listens on the same port.
 
     Attributes:
         options: the server's; they count from the next start on.
@@ -62,7 +90,7 @@ class Site:
     def __init__(self, **options: Any) -> None:
         self.options = options
         self.port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._pid: int | None = None
         self.start()
 
     @property
@@ -71,35 +99,29 @@ class Site:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        options = json.dumps({"shutdown_grace": 500, **self.options, "port": self.port})
-        process = subprocess.Popen([sys.executable, str(HERE / "app.py"), options], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.strip().isdigit():
-            process.kill()
-            process.wait()
-            raise AssertionError(f"the server did not start: {line!r}, exit code {process.returncode}")
-        self.port = int(line)
-        self._process = process
+        assert self._pid is None
+        self._pid, self.port = HOST.begin({"shutdown_grace": 500, **self.options, "port": self.port})
 
     def send(self, number: int) -> None:
         """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
+        assert self._pid is not None
+        os.kill(self._pid, number)
 
     def stop(self, number: int = signal.SIGKILL) -> None:
-        """End it, the hard way unless another signal is given."""
-        if self._process is None:
+        """End it, the hard way unless another signal is given, and wait until it is gone."""
+        if self._pid is None:
             return
-        process, self._process = self._process, None
-        process.send_signal(number)
+        self.send(number)
+        deadline = time.monotonic() + PATIENCE
         try:
-            process.wait(PATIENCE)
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            while True:
+                os.kill(self._pid, 0)
+                if time.monotonic() > deadline:
+                    os.kill(self._pid, signal.SIGKILL)
+                    raise AssertionError("the server does not end")
+                time.sleep(0.01)
+        except ProcessLookupError:
+            self._pid = None
 
 
 class Served(Protocol):

@@ -142,7 +142,7 @@ def test_a_server_that_fell_silent_is_noticed(own_site: Site, mode: Mode, tab: O
     page.settled(mode)
     own_site.send(signal.SIGSTOP)
     for _ in range(40):
-        page.page.clock.fast_forward(10_000)
+        page.page.clock.fast_forward(20_000)
         page.page.wait_for_timeout(50)
         if page.events("disconnected"):
             break
@@ -168,7 +168,7 @@ def test_a_tab_in_the_background_stays_connected(mode: Mode, tab: OpenTab, conte
     try:
         page: Tab = tab(site, "/client.js.html")
         page.connect(mode, ping=300, pong=200, **SOON)
-        page.page.wait_for_timeout(4000)
+        page.page.wait_for_timeout(2500)
         page.run("() => { window.inFront = true; document.dispatchEvent(new Event('visibilitychange')) }")
         page.page.wait_for_timeout(500)
         assert page.run("() => bench.client.action('echo', {text: 'still'})")["text"] == "still"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support import SCREENSHOTS, Mode, Site, Tab
+from .support import MODES, SCREENSHOTS, Mode, Site, Tab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,39 +198,49 @@ def test_how_the_chat_looks(look: str, browser: Browser, tab: OpenTab) -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_a_web_request_and_a_websocket_share_a_session(
-    look: str, sites: Callable[[str], Site], browser: Browser, tab: OpenTab
-) -> None:
-    site = sites("engine.io")
-    contexts = [browser.new_context(**LOOKS[look]), browser.new_context()]
+def test_how_the_linked_session_looks(look: str, sites: Callable[[str], Site], browser: Browser, tab: OpenTab) -> None:
+    context = browser.new_context(**LOOKS[look], reduced_motion="reduce")
     try:
-        first = tab(site, "/linkedSession.html", contexts[0])
-        first.sees("#verdict", "the same session")
-        first.sees("#socket .note", "nothing yet")
-        first.page.fill("#web-note", "tea at four")
-        first.page.click("#web button")
+        page = tab(sites("engine.io"), "/linkedSession.html", context)
+        page.sees("#socket .state-text", "websocket")
+        page.page.fill("#web-note", "tea at four, at the usual place")
+        page.page.click("#web button")
         for card in ("#web", "#socket"):
-            first.sees(f"{card} .note", "tea at four")
-            first.sees(f"{card} .set-over", "HTTP")
-        second = tab(site, "/linkedSession.html", contexts[0])
-        second.sees("#web .note", "tea at four")
-        second.sees("#socket .note", "tea at four")
-        first.page.fill("#socket-note", "coffee <b>now</b>")
-        first.page.press("#socket-note", "Enter")
-        for page in (first, second):  # the second is told by its websocket, and asks over HTTP
-            for card in ("#web", "#socket"):
-                page.sees(f"{card} .note", "coffee <b>now</b>")
-                page.sees(f"{card} .set-over", "the websocket")
-        stranger = tab(site, "/linkedSession.html", contexts[1])
-        stranger.sees("#verdict", "the same session")
-        stranger.sees("#web .note", "nothing yet")
-        first.sees("#socket .state-text", "websocket")
-        first.page.wait_for_timeout(1700)  # what is new shines for a moment
-        first.run("() => { document.activeElement.blur(); scrollTo(0, 0) }")
-        photograph(first, f"linkedSession-{look}", full_page=True)
+            page.sees(f"{card} .note", "tea at four")
+        page.sees("#verdict", "the same session")
+        page.run("() => { document.activeElement.blur(); scrollTo(0, 0) }")
+        page.page.mouse.move(0, 0)
+        photograph(page, f"linkedSession-{look}", full_page=True)
     finally:
-        for context in contexts:
-            context.close()
+        context.close()
+
+
+@pytest.mark.parametrize("mode", MODES[:3], ids=str)
+def test_a_web_request_and_a_websocket_share_a_session(site: Site, mode: Mode, browser: Browser, tab: OpenTab) -> None:
+    first = tab(site, "/linkedSession.html")
+    first.sees("#verdict", "the same session")
+    first.sees("#socket .note", "nothing yet")
+    first.page.fill("#web-note", "tea at four")
+    first.page.click("#web button")
+    for card in ("#web", "#socket"):
+        first.sees(f"{card} .note", "tea at four")
+        first.sees(f"{card} .set-over", "HTTP")
+    second = tab(site, "/linkedSession.html")
+    second.sees("#web .note", "tea at four")
+    second.sees("#socket .note", "tea at four")
+    first.page.fill("#socket-note", "coffee <b>now</b>")
+    first.page.press("#socket-note", "Enter")
+    for page in (first, second):  # the second is told by its websocket, and asks over HTTP
+        for card in ("#web", "#socket"):
+            page.sees(f"{card} .note", "coffee <b>now</b>")
+            page.sees(f"{card} .set-over", "the websocket")
+    stranger = browser.new_context()
+    try:
+        other = tab(site, "/linkedSession.html", stranger)
+        other.sees("#verdict", "the same session")
+        other.sees("#web .note", "nothing yet")
+    finally:
+        stranger.close()
 
 
 def test_plain_primus(site: Site, mode: Mode, tab: OpenTab) -> None:
