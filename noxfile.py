@@ -72,7 +72,8 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 # The main tests come last but for the figures about them, so that their summary closes the output.
-nox.options.sessions = ["lint", "types", "docs", "clients", "browser", "bench-smoke", f"tests-{HERE}", "coverage"]
+nox.options.sessions = ["lint", "types", "docs", "clients", "browser", "bench-smoke", f"tests-{HERE}",
+                        "tests-task-driver", "coverage"]  # fmt: skip
 
 measured: list[Path] = []
 """Where the sessions of this run left their coverage data."""
@@ -127,6 +128,16 @@ def tests(session: nox.Session, transformer: str) -> None:
     session.install("-e", ".[test]")
     rest = [] if transformer == TRANSFORMERS[0] else ["--dependent"]
     pytest(session, "-m", "not node and not browser", "--transformer", transformer, *rest)
+
+
+@nox.session(python=HERE, name="tests-task-driver")
+def tests_task_driver(session: nox.Session) -> None:
+    """What a server does under attack, load and at its end, with a task per socket instead of the reactor."""
+    session.install("-e", ".[test]")
+    chosen = [f"tests/test_{name}.py" for name in ("contract", "backpressure", "fairness", "shutdown", "faults")]
+    sockets = "not memory and not EngineIOWebSocket and not EngineIOUpgrade"  # streams in memory know no other driver
+    options = ["--driver", "task", "--transformer", "websockets", "--transformer", "engine.io", "--dependent"]
+    pytest(session, "-m", "not node and not browser", *options, "-k", sockets, *chosen, "tests/hostile")
 
 
 @nox.session(python=HERE)

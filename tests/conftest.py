@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ahtransport import Server
 from ahtransport._registry import installed_transformers
 from ahtransport.testing import VARIANTS, Variant
 
@@ -29,12 +30,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests that depend on no transformer, which say the same on each",
     )
+    parser.addoption(
+        "--driver",
+        choices=["reactor", "task"],
+        default="reactor",
+        help="what serves plain sockets; streams in memory always have tasks of their own",
+    )
 
 
 def is_chosen(config: pytest.Config, variant: Variant) -> bool:
     """Tell whether the tests of this variant run."""
     chosen = config.getoption("--transformer")
     return not chosen or variant.transformer_name in chosen
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have every server of this process driven as asked."""
+    Server._driver = config.getoption("--driver")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

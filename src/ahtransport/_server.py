@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import trio
 
@@ -60,6 +60,9 @@ class Server(Registering):
     Raises:
         ConfigError: an option is unknown or has an impossible value; UnknownTransformer among others.
     """
+
+    #: What serves plain sockets where both can: "reactor", or "task" for a task per socket. Only tests choose.
+    _driver: ClassVar[Literal["reactor", "task"]] = "reactor"
 
     def __init__(
         self,
@@ -287,6 +290,7 @@ class Server(Registering):
             max_control_frames=options.max_control_frames,
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
+            reactor=self._driver == "reactor",
         )
 
     async def _drain(self, host: Host) -> None:

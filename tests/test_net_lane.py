@@ -1,0 +1,307 @@
+"""The fast lane equals wsproto: with it and without it, the same bytes give the same messages, answers and end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import wsproto.connection
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+
+from ahtransport._heartbeat import Deadlines
+from ahtransport._net.host import Host
+from ahtransport._net.websocket import WebSocketWire
+from hostile.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, frame
+from test_net_websocket import Memory, Nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMIT = 70_000
+TURN = 128  # as _net/websocket.py says
+
+
+class Slow(WebSocketWire):
+    """Everything goes to wsproto."""
+
+    __slots__ = ()
+
+    def _lane(self, data: bytes, limit: int) -> bytes:
+        return data
+
+
+class Turns(Memory):
+    """A channel on which errands are run by the test, as a driver would: in order, after whatever is going on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errands: list[Callable[[], None]] = []
+        self.most = 0
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self.errands.append(callback)
+
+    def _resumed(self) -> None:
+        self.errands.append(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.closed and not self._ending and not self._paused:
+            self.wire.data(b"", 1.0)
+
+    def work(self) -> None:
+        while self.errands:
+            self.errands.pop(0)()
+
+
+class Fickle:
+    """A receiver that does something with the n-th message, and notes all it is told."""
+
+    def __init__(self, what: str = "", at: int = 0) -> None:
+        self.what, self.at = what, at
+        self.seen = 0
+        self.events: list[Any] = []
+        self.wire: WebSocketWire
+        self.paused = False
+
+    def message(self, data: str | bytes) -> None:
+        self.events.append(data)
+        self.seen += 1
+        if self.seen != self.at:
+            return
+        if self.what == "pause":
+            self.paused = True
+            self.wire.pause()
+        elif self.what == "pause and close":
+            self.wire.pause()
+            self.wire.close(4001, "enough")
+        elif self.what == "close":
+            self.wire.close(4000)
+        elif self.what == "cut":
+            self.wire.close(1006)
+        elif self.what == "raise":
+            raise RuntimeError("on purpose")
+
+    def alive(self, now: float) -> None:
+        pass
+
+    def writable(self) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        self.events.append(("closed", code, reason))
+
+
+def drive(kind: type[WebSocketWire], pieces: list[bytes], what: str = "", at: int = 0) -> tuple[list[Any], bytes, bool]:
+    """Feed the pieces, each when reading goes on; gives what the receiver saw, every byte answered, and if it is over.
+
+    A receiver that has paused takes messages again when the next piece is there.
+    """
+    channel, receiver = Turns(), Fickle(what, at)
+    wire = kind(channel, Host(Nobody(), Deadlines(), max_length=LIMIT, max_control_frames=10**6))
+    receiver.wire = wire
+    wire.accept(receiver, b"", b"")
+    for piece in pieces:
+        if channel._ending or channel.closed:
+            break
+        while channel.paused:
+            channel.work()
+            if receiver.paused and channel.paused:
+                receiver.paused = False
+                wire.resume()
+        before = receiver.seen
+        wire.data(piece, 1.0)
+        assert receiver.seen - before <= TURN
+        channel.work()
+    if receiver.paused:
+        wire.resume()
+        channel.work()
+    return receiver.events, bytes(channel.sent), channel.ended or channel.closed
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({place % (len(data) + 1) for place in cuts} | {0, len(data)})
+    return [data[start:end] for start, end in pairwise(places)]
+
+
+def alone(data: bytes) -> list[Any]:
+    """What wsproto by itself makes of the bytes: messages, and the code of the end if there is one."""
+    proto = wsproto.connection.Connection(wsproto.connection.ConnectionType.SERVER)
+    events: list[Any] = []
+    parts: list[Any] = []
+    proto.receive_data(data)
+    for event in proto.events():
+        assert isinstance(event, TextMessage | BytesMessage | CloseConnection | Ping | Pong)
+        if isinstance(event, CloseConnection):
+            events.append(("closed", int(event.code)))
+            break
+        if isinstance(event, TextMessage | BytesMessage):
+            parts.append(event.data)
+            if event.message_finished:
+                joined = ("" if isinstance(event, TextMessage) else b"").join(parts)
+                events.append(joined)
+                parts = []
+    return events
+
+
+masks = st.sampled_from([b"\x12\xab\x56\xef", b"\0\0\0\0", b"\xff\0\0\x01", b"\0\0\0\x80"])
+texts = st.one_of(st.text(max_size=12).map(str.encode), st.binary(max_size=12))
+sizes = st.sampled_from([0, 1, 3, 4, 5, 124, 125, 126, 127, 128])
+whole = st.builds(frame, st.sampled_from([TEXT, BINARY]), texts, mask=masks)
+sized = st.builds(
+    lambda kind, size, mask: frame(kind, b"z" * size, mask=mask), st.sampled_from([TEXT, BINARY]), sizes, masks
+)
+wrong = st.one_of(
+    st.builds(frame, st.sampled_from([TEXT, BINARY]), texts, mask=st.none()),
+    st.builds(frame, st.sampled_from([TEXT, BINARY]), texts, rsv=st.sampled_from([1, 2, 4, 7])),
+    st.builds(frame, st.integers(0, 15), texts, fin=st.booleans()),
+    st.builds(lambda size: frame(TEXT, b"n" * size, form=16), st.sampled_from([0, 1, 125])),
+    st.builds(lambda size: frame(BINARY, b"n" * size, form=64), st.sampled_from([0, 125, 126, 300])),
+    st.sampled_from([frame(TEXT, length=LIMIT + 1), frame(BINARY, length=2**63, form=64)]),
+    st.just(frame(TEXT, length=2**64 - 1, form=64)),
+)
+
+
+@st.composite
+def fragmented(draw: st.DrawFn) -> bytes:
+    """A message in fragments, anywhere in its characters, with control frames between them."""
+    kind = draw(st.sampled_from([TEXT, BINARY]))
+    data = draw(st.one_of(st.text(min_size=1, max_size=8).map(str.encode), st.binary(max_size=8)))
+    pieces = cut(data, draw(st.lists(st.integers(0, 20), max_size=3))) or [b""]
+    frames = []
+    for number, piece in enumerate(pieces):
+        frames.append(frame(CONT if number else kind, piece, fin=number == len(pieces) - 1, mask=draw(masks)))
+        if draw(st.booleans()):
+            frames.append(frame(draw(st.sampled_from([PING, PONG])), draw(st.binary(max_size=5))))
+    return b"".join(frames)
+
+
+control = st.one_of(
+    st.builds(frame, st.sampled_from([PING, PONG]), st.binary(max_size=6), mask=masks),
+    st.sampled_from([close_frame(1000, b"bye"), close_frame(1005), frame(CLOSE)]),
+    st.sampled_from([frame(PING, b"p" * 126), frame(PING, fin=False)]),
+)
+streams = st.lists(st.one_of(whole, whole, whole, sized, fragmented(), control, wrong), max_size=10).map(b"".join)
+cuts = st.lists(st.integers(0, 2000), max_size=8)
+moods = st.sampled_from(["", "", "pause", "close", "pause and close", "cut", "raise"])
+
+
+@settings(max_examples=400, deadline=None)
+@given(streams, cuts, moods, st.integers(1, 6))
+@example(frame(TEXT, b"1") * 300, [], "pause", 128)
+@example(frame(TEXT, b"1") * 300 + close_frame(1000), [], "pause and close", 128)
+@example(frame(TEXT, b"1", form=16) + frame(TEXT, b"2"), [], "", 0)
+async def test_the_lane_equals_wsproto(data: bytes, places: list[int], mood: str, at: int) -> None:
+    slow = drive(Slow, cut(data, places), mood, at)
+    assert drive(WebSocketWire, cut(data, places), mood, at) == slow
+    assert drive(WebSocketWire, [bytes([byte]) for byte in data], mood, at) == drive(
+        Slow, [bytes([byte]) for byte in data], mood, at
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(whole, sized, fragmented()), max_size=10).map(b"".join), cuts)
+async def test_messages_are_those_of_wsproto_alone(data: bytes, places: list[int]) -> None:
+    events, _, _ = drive(WebSocketWire, cut(data, places))
+    assert [event[:2] if isinstance(event, tuple) else event for event in events] == alone(data)
+
+
+@pytest.mark.parametrize("mask", [b"\x12\xab\x56\xef", b"\0\0\0\0"])
+@pytest.mark.parametrize("kind", [TEXT, BINARY])
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, LIMIT, LIMIT + 1])
+async def test_every_form_of_length(size: int, kind: int, mask: bytes) -> None:
+    data = frame(kind, b"y" * size, mask=mask) + frame(TEXT, b"after")
+    for places in (
+        [],
+        [1],
+        [2],
+        [3],
+        [5],
+        [6],
+        [9],
+        [10],
+        [14],
+        [20],
+        [size // 2 + 5],
+        [len(data) - 12],
+        [len(data) - 1],
+    ):
+        fast = drive(WebSocketWire, cut(data, places))
+        assert fast == drive(Slow, cut(data, places))
+        expected: str | bytes = "y" * size if kind == TEXT else b"y" * size
+        if size <= LIMIT:
+            assert fast[0] == [expected, "after"]
+        else:
+            assert [event[:2] for event in fast[0]] == [("closed", 1009)]
+
+
+async def test_whole_messages_never_reach_wsproto() -> None:
+    """Else the comparisons would compare wsproto with itself."""
+    channel, receiver = Turns(), Fickle()
+    receiver.wire = wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
+    wire.accept(receiver, b"", b"")
+    wire.data(frame(TEXT, b"1") + frame(BINARY, b"2" * 126) + frame(TEXT, b"3" * 65536), 1.0)
+    assert receiver.seen == 3
+    assert wire._proto is None
+
+
+@pytest.mark.parametrize("frames", [TURN - 1, TURN, TURN + 1, 2 * TURN, 2 * TURN + 1])
+@pytest.mark.parametrize("kind", [WebSocketWire, Slow])
+async def test_a_turn_ends_and_goes_on(kind: type[WebSocketWire], frames: int) -> None:
+    channel, receiver = Turns(), Fickle()
+    receiver.wire = wire = kind(channel, Host(Nobody(), Deadlines()))
+    wire.accept(receiver, b"", b"")
+    wire.data(b"".join(frame(TEXT, b"%d" % number) for number in range(frames)), 1.0)
+    assert receiver.seen == min(frames, TURN)
+    assert channel.paused is (frames > TURN)
+    rounds = 0
+    while channel.errands:
+        batch, channel.errands = channel.errands, []
+        before = receiver.seen
+        for errand in batch:
+            errand()
+        assert receiver.seen - before <= TURN
+        rounds += 1
+    assert receiver.events == [str(number) for number in range(frames)]
+    assert not channel.paused
+
+
+@pytest.mark.parametrize("kind", [WebSocketWire, Slow])
+async def test_who_has_enough_at_the_end_of_a_turn_stays_paused(kind: type[WebSocketWire]) -> None:
+    channel, receiver = Turns(), Fickle("pause", TURN)
+    receiver.wire = wire = kind(channel, Host(Nobody(), Deadlines()))
+    wire.accept(receiver, b"", b"")
+    wire.data(frame(TEXT, b"1") * (TURN + 5), 1.0)
+    channel.work()
+    assert (receiver.seen, channel.paused) == (TURN, True)
+    wire.resume()
+    channel.work()
+    assert (receiver.seen, channel.paused) == (TURN + 5, False)
+
+
+async def test_while_closing_turns_are_short_and_no_pause_holds() -> None:
+    channel, receiver = Turns(), Fickle("pause and close", TURN)
+    receiver.wire = wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
+    wire.accept(receiver, b"", b"")
+    wire.data(frame(TEXT, b"1") * (3 * TURN) + close_frame(4001), 1.0)
+    assert receiver.seen == TURN
+    assert channel.errands  # the rest of the frames, of which none counts, is for later turns
+    assert not channel.ended
+    wire.pause()  # too late
+    channel.work()
+    assert receiver.seen == TURN
+    assert channel.ended
+    assert receiver.events[-1][:2] == ("closed", 4001)
+
+
+async def test_a_receiver_is_let_go_when_it_knows_the_end() -> None:
+    """A wire and its receiver know each other: kept, they would wait for the garbage collector."""
+    channel, receiver = Turns(), Fickle()
+    receiver.wire = wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
+    wire.accept(receiver, b"", b"")
+    wire.data(close_frame(1000), 1.0)
+    assert not hasattr(wire, "_receiver")
+    wire.lost()
+    assert receiver.events == [("closed", 1000, "")]
