@@ -15,7 +15,7 @@ class PlainWebSocket {
     this._error = undefined;
     this._inquiry = undefined; // what aborts the question why we were not let in
     try {
-      if (!target.WebSocket) throw new Error('There is no WebSocket here; the option WebSocket may give one');
+      if (!target.WebSocket) throw new Error('There is no WebSocket here: install npm ws, or give the option WebSocket');
       // Pages ignore the third argument. npm ws takes its options there, such as headers.
       this._socket = new target.WebSocket(this._address.replace(/^http/, 'ws'), [], target.options);
       this._listen();

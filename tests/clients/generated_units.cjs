@@ -51,7 +51,7 @@ const TESTS = {};
 const test = (name, run) => { TESTS[name] = run; };
 
 module.exports = { world, socket, test, assert };
-['core', 'clocks', 'life', 'refused', 'flow'].forEach((name) => require(`./generated_units_${name}.cjs`));
+['core', 'clocks', 'life', 'refused', 'flow', 'actionhero'].forEach((name) => require(`./generated_units_${name}.cjs`));
 
 main(async () => {
   for (const [name, run] of Object.entries(TESTS)) {

@@ -179,6 +179,13 @@ test('heartbeat: we ask, and hear nothing', async () => {
   assert.deepEqual(plain(), ['reconnect', 'reconnected', 'online', 'transport', 'open']);
 });
 
+test('heartbeat: we ask, and wait for ever', async () => {
+  const { clock, opened, names } = world();
+  await opened({ ping: 1000, pong: 0 });
+  await clock.advance(5500);
+  assert.deepEqual([names(), socket().heard.length], [[], 3]);
+});
+
 test('heartbeat: pingTimeout, as in Primus 7 and 8', async () => {
   const { clock, opened, plain } = world();
   await opened({ pingTimeout: 1000 });
@@ -193,7 +200,8 @@ test('heartbeat: pingTimeout, as in Primus 7 and 8', async () => {
 });
 
 test('heartbeat: none, or the server\'s alone', async () => {
-  for (const [options, patience] of [[{ pingTimeout: false }, Infinity], [{ ping: 0, pong: 10000 }, 30000 + 10000], [{ ping: false }, 40000]]) {
+  for (const [options, patience] of [[{ pingTimeout: false }, Infinity], [{ ping: 0, pong: 10000 }, 30000 + 10000], [{ ping: false }, 40000],
+    [{ ping: 0, pong: 0 }, Infinity]]) {
     const { clock, opened, plain } = world();
     await opened(options);
     await clock.advance(patience === Infinity ? 1e8 : patience - 1);

@@ -309,3 +309,12 @@ test('destroy: lets go of everything', async () => {
   assert.deepEqual([listening, count()], [3, 0]);
   assert.throws(() => client.open(), /destroyed/);
 });
+
+test('destroy: in spite of a listener that opens it again', async () => {
+  const { clock, opened } = world();
+  const client = await opened();
+  client.on('end', () => client.open());
+  client.destroy();
+  assert.deepEqual(FakeWebSocket.all.map(({ closed }) => Boolean(closed)), [true, true]);
+  assert.deepEqual([client.readyState, clock.timers.size], [2, 0]);
+});

@@ -163,9 +163,11 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (before !== 'disconnected') this.emit('disconnected');
   }
 
+  /** Not so when the server fell silent: of that Primus says "offline", too, but no network comes back then. */
   _waitsForNetwork() {
-    const { online, options } = this.client;
-    return online === false && String(options.strategy).includes('online');
+    const { NETWORK_EVENTS, _wanted, online, options } = this.client;
+    const isOff = NETWORK_EVENTS && !navigator.onLine && !online;
+    return isOff && _wanted !== false && String(options.strategy).includes('online');
   }
 
   /** A connection is there, always a stranger to the server: join the rooms in their order, then ask who we are. */

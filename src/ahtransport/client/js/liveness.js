@@ -80,6 +80,8 @@ class Liveness {
 function makeLiveness({ ping, pong, pingTimeout }, ask, giveUp) {
   const listen = (limit) => new Liveness(limit || Infinity, 0, null, giveUp);
   if (pingTimeout !== undefined) return listen(pingTimeout);
-  if (ping) return new Liveness(ping, pong || 0, ask, giveUp);
-  return listen(CONFIG.pingInterval && CONFIG.pingInterval + (pong || 0)); // the server asks, and so it is heard
+  if (!ping) return listen(pong && CONFIG.pingInterval && CONFIG.pingInterval + pong); // the server asks, and is heard
+  // Who waits for ever for an answer goes on asking: the server may need to hear of us.
+  const liveness = new Liveness(ping, pong || ping, ask, pong ? giveUp : () => liveness.start());
+  return liveness;
 }

@@ -95,6 +95,9 @@ class Client extends Messenger {
     if (this.destroyed) return false;
     this.end();
     this.destroyed = true;
+    this._clearTimers(); // a listener may have opened it again
+    this._hangUp();
+    this.readyState = Primus.CLOSED;
     this._stopWatching();
     this.recovery.destroy();
     this._calls.sent(); // or never

@@ -163,6 +163,16 @@ class Exchange {
   }
 }
 
+/** Where the API is: Primus takes addresses without a scheme and with a slash at the end, so these are good here, too. */
+function addressOf({ url, apiPath }) {
+  try {
+    const { secure, host, pathname } = parseAddress(url);
+    return `http${secure ? 's' : ''}://${host}${pathname.replace(/\/$/, '')}${apiPath}`;
+  } catch (cause) {
+    throw callError('NETWORK', `not connected, and this is no address to ask over HTTP: "${url}"`, { cause });
+  }
+}
+
 /**
  * Ask for an action over HTTP. Gives [response, status]: an answer that is an error is a response as well.
  *
@@ -174,7 +184,7 @@ async function requestAction(options, params) {
   if (!ask) throw callError('NETWORK', 'not connected, and there is no fetch to ask over HTTP');
   const { action, httpMethod, ...rest } = params;
   const method = String(httpMethod || 'POST').toUpperCase();
-  let url = `${options.url}${options.apiPath}?action=${encodeURIComponent(action)}`;
+  let url = `${addressOf(options)}?action=${encodeURIComponent(action)}`;
   const request = { method, headers: { Accept: 'application/json' } };
   if (method === 'GET' || method === 'HEAD') {
     for (const name of Object.keys(rest)) {

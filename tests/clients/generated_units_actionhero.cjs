@@ -1,0 +1,98 @@
+'use strict';
+// Units of the generated client: what ActionheroWebsocketClient makes of a network that goes, and of addresses.
+
+const { world, socket, test, assert } = require('./generated_units.cjs');
+const { FakeWebSocket } = require('./generated_fakes.cjs');
+
+/** Answer what a client asks for, as an ActionHero server does. */
+function serve(place) {
+  const send = place.send.bind(place);
+  place.send = (text) => {
+    send(text);
+    const { event, messageId } = JSON.parse(text);
+    const data = event === 'detailsView' ? { id: 'me', fingerprint: 'mine', rooms: [] } : true;
+    if (messageId) Promise.resolve().then(() => place.say({ context: 'response', messageId, status: 'OK', data }));
+  };
+  place.accept();
+}
+
+/** A connected client, in a page; `fetch` is how it asks why a WebSocket failed, and for actions over HTTP. */
+async function connected(surroundings, options) {
+  const all = world({ inPage: true, ...surroundings });
+  const { ActionheroWebsocketClient } = all.exports;
+  const fetch = surroundings.fetch || (() => Promise.reject(new Error('down')));
+  const client = new ActionheroWebsocketClient({ url: 'http://server.example', WebSocket: FakeWebSocket, fetch, ...options });
+  const connecting = client.connect();
+  serve(socket());
+  await connecting;
+  return { ...all, client };
+}
+
+/** What becomes of a promise: undefined while it waits. */
+function watch(promise) {
+  const seen = {};
+  promise.then((value) => { seen.value = value; }, (error) => { seen.code = error.code; });
+  return seen;
+}
+
+const RECONNECT = { min: 100, retries: 1, 'reconnect timeout': 500 };
+
+test('actionhero: a server that fell silent for good is the end, and calls fail', async () => {
+  for (const options of [{}, { network: false }, { strategy: 'online' }]) {
+    const { clock, client } = await connected({}, { ping: 1000, pong: 300, reconnect: RECONNECT, ...options });
+    await clock.advance(1300); // it is not there any more; of the network nothing was said
+    const said = watch(client.say('room', 'anybody there?'));
+    await clock.advance(1000);
+    assert.deepEqual([client.state, said.code], ['disconnected', 'DISCONNECTED'], JSON.stringify(options));
+    client.disconnect();
+  }
+});
+
+test('actionhero: refused after it fell silent', async () => {
+  const fetch = async () => ({ status: 403, text: async () => 'no more' });
+  const { clock, client } = await connected({ fetch }, { ping: 1000, pong: 300, reconnect: RECONNECT });
+  await clock.advance(1300);
+  const said = watch(client.say('room', 'anybody there?'));
+  await clock.advance(100);
+  socket().hangUp();
+  await clock.advance(0);
+  assert.deepEqual([client.state, said.code], ['disconnected', 'REFUSED']);
+});
+
+test('actionhero: without a network calls wait until there is one', async () => {
+  const { clock, client, navigator, fire } = await connected({}, { reconnect: RECONNECT });
+  navigator.onLine = false;
+  fire('window', 'offline');
+  const said = watch(client.say('room', 'later'));
+  await clock.advance(60000);
+  assert.deepEqual([client.state, said], ['disconnected', {}]);
+  navigator.onLine = true;
+  fire('window', 'online');
+  await clock.advance(100);
+  serve(socket());
+  await clock.advance(0);
+  assert.deepEqual([client.state, said.value.status], ['connected', 'OK']);
+});
+
+test('actionhero: over HTTP, by every address that Primus takes', async () => {
+  const cases = [
+    ['http://server.example', 'http://server.example/api?action=a'],
+    ['http://server.example:81/', 'http://server.example:81/api?action=a'],
+    ['https://server.example/below/', 'https://server.example/below/api?action=a'],
+    ['wss://server.example', 'https://server.example/api?action=a'],
+    ['server.example:81', 'http://server.example:81/api?action=a'],
+  ];
+  for (const [url, expected] of cases) {
+    const { exports } = world();
+    const asked = [];
+    const fetch = async (address) => {
+      asked.push(address);
+      return { status: 200, statusText: '', text: async () => '{"done":true}' };
+    };
+    const client = new exports.ActionheroWebsocketClient({ url, fetch });
+    assert.deepEqual([await client.action('a'), asked], [{ done: true }, [expected]]);
+  }
+  const { exports } = world();
+  const nowhere = new exports.ActionheroWebsocketClient({ url: 'ftp://server.example', fetch: () => assert.fail() });
+  await assert.rejects(nowhere.action('a'), { code: 'NETWORK' });
+});
