@@ -1,0 +1,235 @@
+"""The garbage collector: tuned while a server runs, put back afterwards, and not needed to let connections go."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from ahtransport import ConnectionClosed, Server
+from ahtransport._collector import _THRESHOLDS, tune_collector
+from ahtransport.testing import memory_host, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ahtransport.testing import Variant
+
+PLAIN = (700, 10, 10)
+
+
+@pytest.fixture(autouse=True)
+def _collector() -> Iterator[None]:
+    """Begin with a collector as Python has it, and leave none that is different."""
+    before = gc.get_threshold()
+    gc.enable()
+    gc.unfreeze()
+    gc.set_threshold(*PLAIN)
+    yield
+    gc.enable()
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+def test_it_is_tuned_and_put_back() -> None:
+    restore = tune_collector()
+    assert gc.get_threshold() == _THRESHOLDS
+    assert gc.get_freeze_count() > 0
+    restore()
+    assert gc.get_threshold() == PLAIN
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_servers_may_overlap(first: int) -> None:
+    restores = [tune_collector(), tune_collector()]
+    restores[first]()
+    assert gc.get_threshold() == _THRESHOLDS
+    assert gc.get_freeze_count() > 0
+    restores[1 - first]()
+    assert gc.get_threshold() == PLAIN
+    assert gc.get_freeze_count() == 0
+    restore = tune_collector()  # and once more
+    assert gc.get_threshold() == _THRESHOLDS
+    restore()
+    assert gc.get_threshold() == PLAIN
+
+
+@pytest.mark.parametrize("default", [(700, 10, 10), (2000, 10, 10), (2000, 10, 0)])
+def test_every_python_has_a_default_of_its_own(default: tuple[int, int, int]) -> None:
+    gc.set_threshold(*default)
+    restore = tune_collector()
+    assert gc.get_threshold() == _THRESHOLDS
+    restore()
+    # Some versions have no third threshold to set.
+    assert gc.get_threshold()[:2] == default[:2]
+
+
+@pytest.mark.parametrize("own", [(5000, 20, 20), (0, 10, 10), _THRESHOLDS])
+def test_an_applications_own_thresholds_are_respected(own: tuple[int, int, int]) -> None:
+    gc.set_threshold(*own)
+    restore = tune_collector()
+    assert gc.get_threshold() == own
+    assert gc.get_freeze_count() == 0
+    restore()
+    assert gc.get_threshold() == own
+
+
+def test_a_collector_that_is_off_stays_off() -> None:
+    gc.disable()
+    restore = tune_collector()
+    assert not gc.isenabled()
+    assert gc.get_threshold() == PLAIN
+    restore()
+    assert (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == (False, PLAIN, 0)
+
+
+def test_thresholds_that_change_meanwhile_stay() -> None:
+    restore = tune_collector()
+    gc.set_threshold(1234, 5, 6)
+    late = tune_collector()  # another server leaves them alone, too
+    restore()
+    late()
+    assert gc.get_threshold()[:2] == (1234, 5)
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_an_application_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    restore = tune_collector()
+    assert gc.get_threshold() == _THRESHOLDS
+    restore()
+    assert gc.get_freeze_count() > frozen // 2 > 0  # some have died meanwhile
+    assert gc.get_threshold() == PLAIN
+
+
+def test_thresholds_set_before_the_import_count_as_an_applications() -> None:
+    program = (
+        "import gc; gc.set_threshold(9000, 15, 15); from ahtransport._collector import tune_collector; "
+        "restore = tune_collector(); assert gc.get_threshold()[0] == 9000; restore(); print('ok')"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "ok\n"
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+async def test_servers_tune_it_while_they_run(tuned: bool) -> None:
+    with trio.CancelScope() as scope:
+        async with memory_host(Server(config={}, tune_gc=tuned)):
+            assert gc.get_threshold() == (_THRESHOLDS if tuned else PLAIN)
+            async with memory_host(Server(config={})):
+                assert gc.get_threshold() == _THRESHOLDS
+            assert gc.get_threshold() == (_THRESHOLDS if tuned else PLAIN)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (PLAIN, 0)
+
+
+# -- connections are freed by reference counts alone
+
+KEPT = {
+    *(
+        "Connection",
+        "ReactorChannel",
+        "SocketChannel",
+        "HttpWire",
+        "WebSocketWire",
+        "Body",
+        "Request",
+        "Headers",
+        "Watch",
+    ),
+    *("Session", "SocketReceiver", "Probe", "Heartbeat", "Client", "NamespaceLink"),
+}
+
+
+def alive() -> dict[str, int]:
+    counts = Counter(type(one).__name__ for one in gc.get_objects() if type(one).__module__.startswith("ahtransport"))
+    return {name: count for name, count in counts.items() if name in KEPT}
+
+
+async def gone(server: Server) -> None:
+    """Wait until nobody is there any more."""
+    while server.connections or (server._host is not None and server._host.open_channels):  # noqa: ASYNC110
+        await trio.sleep(0.005)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+@pytest.mark.parametrize("driver", ["reactor", "task"])
+@pytest.mark.parametrize("leave", ["client closes", "server closes", "client vanishes"])
+async def test_connections_are_gone_without_the_collector(
+    variant: Variant, driver: str, leave: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if leave == "client vanishes" and variant.transport == "polling":
+        pytest.skip("whoever polls is missed after its time only; that is the heartbeat's test")
+    monkeypatch.setattr(Server, "_driver", driver)
+    server = Server(config={}, port=0, transformer=variant.transformer, **variant.options)
+    handled = 0
+
+    @server.on_message
+    def answer(connection: Any, message: Any) -> None:
+        nonlocal handled
+        handled += 1
+        if leave == "server closes":
+            connection.close(4000)
+        else:
+            connection.send_nowait(message)
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream(*server.addresses[0])
+
+    async def visit() -> None:
+        async with variant.connect(dial, variant.pathname) as client:
+            await client.send("x")
+            if leave == "server closes":
+                with pytest.raises(ConnectionClosed):
+                    await client.receive()
+            else:
+                assert await client.receive() == "x"
+                if leave == "client closes":
+                    await client.close()
+
+    async with running(server):
+        for _ in range(3):
+            await visit()
+        await gone(server)
+        gc.collect()
+        gc.disable()
+        before = alive()
+        for _ in range(25):
+            await visit()
+        await gone(server)
+        assert handled == 28
+        assert alive() == before
+
+
+@pytest.mark.slow
+async def test_two_thousand_connections_leave_nothing(monkeypatch: pytest.MonkeyPatch, variant: Variant) -> None:
+    if variant.name not in ("websockets", "engine.io websocket", "socket.io websocket"):
+        pytest.skip("once for each transformer")
+    server = Server(config={}, port=0, transformer=variant.transformer, **variant.options)
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream(*server.addresses[0])
+
+    async def visits(count: int) -> None:
+        for _ in range(count):
+            async with variant.connect(dial, variant.pathname) as client:
+                await client.send("x")
+
+    async with running(server):
+        await visits(3)
+        await gone(server)
+        gc.collect()
+        before = alive()
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(visits, 200)
+        await gone(server)
+        assert alive() == before
+        assert len(server._namespaces.shared.deadlines._heap) < 200
