@@ -18,6 +18,7 @@ _COLUMNS = {
     "late_p50_ms": "ticks late p50, ms",
     "late_p99_ms": "ticks late p99, ms",
 }
+_MAIN = ("per_cpu_s", "per_s", "p50_ms", "p99_ms")
 
 
 def figures(result: Row) -> Figures:
@@ -105,13 +106,22 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
+def _rest(row: Row) -> str:
+    """Say what only some scenarios have."""
+    if "kb_per_conn" in row:
+        return f"{row['kb_per_conn']:.1f} KB per connection"
+    if "late_p99_ms" in row:
+        return f"ticks late: p50 {row['late_p50_ms']:.1f} ms, p99 {row['late_p99_ms']:.1f} ms"
+    return ""
+
+
 def pages(result: Row) -> dict[str, str]:
     """Give the parts of the page "Performance" that consist of figures, by name."""
     machine = result["machine"]
     where = (
         f"Measured {result['date']} on {machine['cpu']} ({machine['cpus']} CPUs), Linux {machine['kernel']}, "
         f"Python {' and '.join(result['pythons'])}, Node.js {machine['node']}: the median of {result['rounds']} "
-        f"rounds of {result['seconds']:g} s each."
+        f"round{'s' if result['rounds'] > 1 else ''} of {result['seconds']:g} s each."
     )
     targets = [
         [f"`{row['scenario']}`" + ("" if row["server"] == OURS else f", {row['server'].removeprefix(OURS + '-')}"),
@@ -121,11 +131,12 @@ def pages(result: Row) -> dict[str, str]:
     parts = {"machine": where, "targets": "\n".join(_markdown(["", "against", "", "value", "target", ""], targets))}
     for family in FAMILIES:
         rows = [row for row in result["rows"] if SCENARIOS[row["scenario"]].family == family]
-        columns = {key: title for key, title in _COLUMNS.items() if any(key in row for row in rows)}
         lines, last = [], ""
         for row in rows:
             name = "" if row["scenario"] == last else f"`{row['scenario']}`"
             last = row["scenario"]
-            lines.append([name, row["server"], *[_number(row.get(key)) for key in columns]])
-        parts[f"table-{family}"] = "\n".join(_markdown(["", "server", *columns.values()], lines)) if rows else ""
+            lines.append([name, row["server"], *[_number(row.get(key)) for key in _MAIN], _rest(row)])
+        parts[f"table-{family}"] = (
+            "\n".join(_markdown(["", "server", *map(_COLUMNS.__getitem__, _MAIN), ""], lines)) if rows else ""
+        )
     return {f"performance-{name}.txt": text + "\n" for name, text in parts.items()}
