@@ -1,0 +1,131 @@
+"""Events and acks are encoded and decoded directly: exactly as by way of the library, whatever they look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ahtransport.transports.socketio._codec import _HEADER, RESERVED, Frame, Kind, TextCodec, check
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from socketio import packet as library
+
+from ahtransport.abc import ProtocolError
+from socket_io.test_codec import acks, attachments, events, text_codec, wire
+
+
+def by_way_of_the_library(codec: TextCodec, data: str) -> Frame | None:
+    """Decode an event or an ack without binary parts by nothing but the library, between the same checks."""
+    match = _HEADER.match(data)
+    if match is None or match[1] not in ("2", "3"):
+        return None
+    try:
+        packet = codec._packet(encoded_packet=data)
+        namespace = match[3] or "/"
+        return check(Kind(packet.packet_type), namespace, None if match[4] is None else int(match[4]), packet.data)
+    except (ValueError, IndexError, TypeError, ProtocolError):
+        return None
+
+
+def directly(codec: TextCodec, data: str) -> Frame | None:
+    try:
+        return codec.decode(data)
+    except ProtocolError:
+        return None
+
+
+bodies = st.one_of(
+    st.sampled_from(["", "[", "[]", '["a"]', '["a",1,{"b":[null,true]}]', '"a"', "{}", '{"a":1}', "[1]"]),
+    st.sampled_from(['["connect"]', '["disconnect"]', '["connect_error"]']),
+    st.sampled_from(
+        [
+            '["disconnect",1]',
+            '["newListener"]',
+            '["a"]x',
+            '["a",NaN]',
+            '["\\ud800"]',
+            '[["a"]]',
+            "[null]",
+            "[1.5]",
+            "[-0]",
+            "[1e3]",
+        ]
+    ),
+    st.text(max_size=10).map(lambda text: f'["{text}"]'),
+    st.text('[]{}",:0123456789aeu\\', max_size=12),
+)
+heads = st.one_of(
+    st.sampled_from(["2", "3", "2/,", "3/,", "2/a,", "2/a", "3/a b,7", "2/[,1", "2/é,", "2,"]),
+    st.sampled_from(["20", "312", "2/,0", "2/a?b=c,1"]),
+    st.from_regex(r"[23](/[^,]{0,5},)?[0-9]{0,18}", fullmatch=True),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(heads, bodies)
+@example("2", '["a"]')
+@example("3", "[]")
+@example("2", "")
+@example("3/", "")
+@example("29007199254740992", '["a"]')
+def test_what_arrives(head: str, body: str) -> None:
+    ours = directly(text_codec(), head + body)
+    theirs = by_way_of_the_library(text_codec(), head + body)
+    if ours != theirs:
+        # The library cuts a query off a namespace, and looks for one in places where there is none.
+        assert "?" in head
+    if ours is not None:
+        assert ours.kind in (Kind.EVENT, Kind.ACK)
+
+
+@given(st.one_of(events, acks).filter(lambda frame: not attachments(frame.data)))
+def test_the_root_namespace_may_be_named(frame: Frame) -> None:
+    (text,) = wire(text_codec().encode(frame._replace(namespace="/")))
+    assert isinstance(text, str)
+    assert not text.startswith(("2/", "3/"))
+    named = f"{text[0]}/,{text[1:]}"
+    assert text_codec().decode(named) == text_codec().decode(text) == frame._replace(namespace="/")
+
+
+@given(st.one_of(events, acks))
+def test_what_leaves(frame: Frame) -> None:
+    """Anything that looks like a list or like bytes counts as such, wherever it is."""
+    plain = wire(text_codec().encode(frame))
+    assert len(plain) == 1 + attachments(frame.data)
+    assert plain[0][:1] == str(library.EVENT + (3 if attachments(frame.data) else 0) + (frame.kind is Kind.ACK))
+    for disguise in (lambda data: bytearray(data), lambda data: memoryview(data)):
+        assert wire(text_codec().encode(frame._replace(data=disguised(frame.data, disguise)))) == plain
+
+
+def disguised(value: Any, disguise: Any) -> Any:
+    if isinstance(value, bytes):
+        return disguise(value)
+    if isinstance(value, dict):
+        return {key: disguised(item, disguise) for key, item in value.items()}
+    return tuple(disguised(item, disguise) for item in value) if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+@pytest.mark.parametrize("head", ["2", "2/,", "2/a,", "27", "2/a,7"])
+def test_reserved_names_are_refused_either_way(name: str, head: str) -> None:
+    with pytest.raises(ProtocolError):
+        text_codec().decode(f'{head}["{name}"]')
+    for namespace, number in (("/", None), ("/a", 7)):
+        for more in ([], [b"x"]):
+            with pytest.raises(ValueError, match=name):
+                text_codec().encode(Frame(Kind.EVENT, namespace, number, [name, *more]))
+            # As an ack's first value it is a value like any other.
+            assert text_codec().encode(Frame(Kind.ACK, namespace, 7, [name, *more]))
+
+
+@pytest.mark.parametrize("data", [["a", {b"k": 1}], ["a", ({b"k": b"v"},)]])
+def test_keys_that_are_bytes(data: Any) -> None:
+    with pytest.raises(TypeError):
+        text_codec().encode(Frame(Kind.EVENT, "/", None, data))
+
+
+def test_what_contains_itself() -> None:
+    ring: list[Any] = ["a"]
+    ring.append(ring)
+    with pytest.raises(ValueError, match="contains itself"):
+        text_codec().encode(Frame(Kind.EVENT, "/", None, ring))
