@@ -17,6 +17,7 @@ import re
 import resource
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,11 @@ def published(result: dict[str, Any]) -> dict[str, str]:
     return pages(result) | {f"performance-{family}.svg": chart(result, family) for family in FAMILIES}
 
 
-def raise_limit() -> None:
-    """Let this process' children have as many descriptors as the system allows."""
+def descriptors() -> float:
+    """Give how many descriptors a process may have, once this one's children may have as many as the system allows."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    needed = max(max(each.variants, default=each.conns) for each in SCENARIOS.values())
-    if most not in (-1, resource.RLIM_INFINITY) and most < needed + 100:
-        print(f"warning: {most} descriptors are allowed, {needed + 100} are needed: see ulimit -Hn")
+    return inf if most in (-1, resource.RLIM_INFINITY) else most
 
 
 def arguments() -> argparse.Namespace:
@@ -100,7 +99,7 @@ def arguments() -> argparse.Namespace:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure all that was asked for."""
-    raise_limit()
+    allowed = descriptors()
     if not two_cpus():
         print("warning: no two CPUs to pin server and generator to; the figures mean little")
     pythons = [find_python(each) for each in options.python]
@@ -120,6 +119,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         scenario = SCENARIOS[name]
         if options.smoke:
             scenario = replace(scenario, variants=scenario.variants[::2])
+        needed = max(scenario.variants, default=scenario.conns) // effort.share + 100
+        if needed > allowed:
+            print(f"not measured: {name}: {needed} descriptors are needed, {allowed} are allowed: see ulimit -Hn")
+            continue
         chosen, absent = contestants(scenario, wanted(scenario, servers), pythons)
         for peer, reason in absent.items():
             print(f"not measured: {peer}: {reason}")
