@@ -96,3 +96,15 @@ test('actionhero: over HTTP, by every address that Primus takes', async () => {
   const nowhere = new exports.ActionheroWebsocketClient({ url: 'ftp://server.example', fetch: () => assert.fail() });
   await assert.rejects(nowhere.action('a'), { code: 'NETWORK' });
 });
+
+test('actionhero: a server that answers nonsense does not leave who connects in the dark', async () => {
+  const { clock, exports } = world();
+  const client = new exports.ActionheroWebsocketClient({ url: 'http://server.example', WebSocket: FakeWebSocket });
+  const outcome = watch(client.connect());
+  socket().accept();
+  const [{ messageId }] = socket().heard;
+  socket().say({ context: 'response', messageId, status: 'OK' });
+  await assert.rejects(clock.advance(0), /undefined/); // reported as an uncaught error
+  await clock.advance(10000);
+  assert.equal(outcome.code, 'TIMEOUT');
+});

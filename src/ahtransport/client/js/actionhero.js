@@ -101,6 +101,7 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** Settle connect(), if that has not been done. */
   _connected(error, details) {
+    clearTimeout(this._patience);
     const done = this._connectDone;
     this._connectDone = null;
     if (done) callSafely(() => done(error, details));
@@ -163,7 +164,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (before !== 'disconnected') this.emit('disconnected');
   }
 
-  /** Not so when the server fell silent: of that Primus says "offline", too, but no network comes back then. */
+  /** Not so when nothing was heard of the server: Primus says "offline" of that, too, but no network comes back. */
   _waitsForNetwork() {
     const { NETWORK_EVENTS, _wanted, online, options } = this.client;
     const isOff = NETWORK_EVENTS && !navigator.onLine && !online;
@@ -193,7 +194,6 @@ class ActionheroWebsocketClient extends EventEmitter {
 
     const refused = new Map();
     const finish = () => ask({ event: 'detailsView' }, (failed, response) => {
-      clearTimeout(this._patience);
       if (failed) {
         this.emit('error', failed);
         this._connected(failed);
