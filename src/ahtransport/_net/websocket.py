@@ -297,7 +297,7 @@ class WebSocketWire(FastLane):
         if self._fragments > self._host.max_fragments:
             return 1008, "too many fragments"
         if fin:
-            self._fragments = 0
+            self._size = self._fragments = 0  # a fragment that follows nothing is wrong, not too long
         return None
 
     def _feed(self, piece: bytes) -> bool:
