@@ -101,6 +101,22 @@ class NamespaceLink:
 class Client:
     """What an Engine.IO session pushes into."""
 
+    __slots__ = (
+        "__weakref__",
+        "_attachments",
+        "_codec",
+        "_core",
+        "_full",
+        "_over",
+        "_peers",
+        "_pending",
+        "_request",
+        "_timer",
+        "_transformer",
+        "id",
+        "session",
+    )
+
     def __init__(self, transformer: SocketIOTransformer, request: Request, session: Session) -> None:
         self.id = session.sid
         self.session = session
