@@ -29,6 +29,7 @@ __all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
 
 #: How many namespaces one client may be in.
 MAX_NAMESPACES: Final = 16
+_EVENT: Final = Kind.EVENT
 _ATTACHMENTS_WITHIN: Final = 10.0  # seconds
 
 
@@ -179,23 +180,24 @@ class Client:
     # -- packets
 
     def _frame(self, frame: Frame) -> None:
-        peer = self._peers.get(frame.namespace)
+        kind, namespace, number, data = frame
+        peer = self._peers.get(namespace)
         if peer is None:
-            if frame.kind is Kind.CONNECT and frame.namespace not in self._pending:
+            if kind is Kind.CONNECT and namespace not in self._pending:
                 self._connect(frame)
             else:
                 self._fail("a packet for a namespace that is not connected")
-        elif frame.kind is Kind.EVENT:
-            name, *args = frame.data
-            if name == "message" and not self._core.handles("message", frame.namespace):
+        elif kind is _EVENT:
+            name = data[0]
+            if name == "message" and not self._core.handles("message", namespace):
                 # Who iterates has no way to acknowledge; as in npm, an ack that nobody gives does not come.
-                peer.deliver(Message(args[0] if len(args) == 1 else args))
+                peer.deliver(Message(data[1] if len(data) == 2 else data[1:]))
             else:
-                peer.deliver(Event(name, args, frame.id))
-        elif frame.kind is Kind.ACK:
-            if frame.id is not None:
-                peer.deliver(Ack(frame.id, frame.data))
-        elif frame.kind is Kind.DISCONNECT:
+                peer.deliver(Event(name, data[1:], number))
+        elif kind is Kind.ACK:
+            if number is not None:
+                peer.deliver(Ack(number, data))
+        elif kind is Kind.DISCONNECT:
             self._forget(frame.namespace)
             peer.closed(1000, "client namespace disconnect")
             self._watch_for_nobody(self._transformer.connect_timeout)

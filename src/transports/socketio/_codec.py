@@ -49,7 +49,8 @@ class Kind(enum.IntEnum):
 
 # Looking a member up in its enumeration takes several times as long as comparing it.
 _EVENT, _ACK = Kind.EVENT, Kind.ACK
-_DIGITS: Final = {kind: b"%d" % kind for kind in Kind}
+_DIGITS: Final = tuple(b"%d" % number for number in range(7))
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class Frame(NamedTuple):
@@ -92,9 +93,6 @@ def check(kind: Kind, namespace: Any, number: Any, data: Any) -> Frame:
     Raises:
         ProtocolError: not that.
     """
-    plain = kind is _EVENT and number is None and type(data) is list and data and type(namespace) is str
-    if plain and type(data[0]) is str and data[0] not in RESERVED:
-        return Frame(kind, namespace, number, data)  # nearly all are like this
     if type(namespace) is not str:
         raise ProtocolError("there is no such namespace")
     if number is not None and (type(number) is not int or not 0 <= number <= _MAX_ID):
@@ -165,7 +163,10 @@ class TextCodec(Codec):
             _check_name(frame)
         if kind is _EVENT or kind is _ACK:
             try:
-                if not _has_binary(data):
+                for part in data:
+                    if type(part) not in _SCALARS and _has_binary(part):
+                        break
+                else:
                     encoded = self._parser.encode(data)
                     head = _DIGITS[kind] if namespace == "/" else _DIGITS[kind] + f"{namespace},".encode()
                     if number is not None:
@@ -187,8 +188,11 @@ class TextCodec(Codec):
             return self._attach(data)
         if self._incomplete is not None:
             raise ProtocolError("attachments are missing")
-        if data[:2] == "2[":  # an event for the root namespace, which wants no answer
-            return check(_EVENT, "/", None, self._decode(data[1:]))
+        if data[:2] == "2[":  # an event for the root namespace, which wants no answer: nearly all are that
+            value = self._decode(data[1:])
+            if type(value) is list and value and type(value[0]) is str and value[0] not in RESERVED:
+                return Frame(_EVENT, "/", None, value)
+            return check(_EVENT, "/", None, value)
         match = _HEADER.match(data)
         if match is None:
             raise ProtocolError("the packet is malformed")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketIOTransformer"]
 
+_EVENT = Kind.EVENT
+
 
 #: How the generated client is told that it is not of this server's making any more.
 _STALE: Final = "primus::stale"
@@ -97,14 +99,14 @@ class SocketIOTransformer(EngineIOTransformer):
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
         carrier, _, namespace = wire.partition(" ")
-        if isinstance(packet, Message):
-            frame = Frame(Kind.EVENT, namespace, None, ["message", packet.data])
+        if type(packet) is Message:
+            frame = Frame(_EVENT, namespace, None, ["message", packet.data])
         elif isinstance(packet, Event):
-            frame = Frame(Kind.EVENT, namespace, packet.ack, [packet.name, *packet.args])
+            frame = Frame(_EVENT, namespace, packet.ack, [packet.name, *packet.args])
         elif isinstance(packet, Ack):
             frame = Frame(Kind.ACK, namespace, packet.ack, list(packet.args))
         elif isinstance(packet, Control) and packet.text.startswith(_STALE):
-            frame = Frame(Kind.EVENT, namespace, None, [_STALE, packet.text.removeprefix(f"{_STALE}::")])
+            frame = Frame(_EVENT, namespace, None, [_STALE, packet.text.removeprefix(f"{_STALE}::")])
         elif isinstance(packet, Control) and packet.text == "primus::server::close":
             parts = self.wrap(self._encoder.encode(Frame(Kind.DISCONNECT, namespace, None, None)), carrier)
             return [Farewell(part.data, binary=part.binary) for part in parts]
@@ -115,7 +117,8 @@ class SocketIOTransformer(EngineIOTransformer):
     @staticmethod
     def wrap(payloads: Iterable[Payload], carrier: str) -> Sequence[Payload]:
         """Make Engine.IO messages of a packet's parts."""
-        return [encode_message(payload, polling=carrier == "polling") for payload in payloads]
+        polling = carrier == "polling"
+        return [encode_message(payload, polling=polling) for payload in payloads]
 
 
 @functools.cache
