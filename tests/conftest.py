@@ -9,6 +9,7 @@ import pytest
 
 from ahtransport import Server
 from ahtransport._registry import installed_transformers
+from ahtransport.client import _browser
 from ahtransport.testing import VARIANTS, Variant
 
 if TYPE_CHECKING:
@@ -82,3 +83,9 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AHTRANSPORT__")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patient_start() -> None:
+    """Have servers wait for the disk, however slow it is: tests look at what is there once one has started."""
+    setattr(_browser, "PATIENCE", 60.0)  # noqa: B010 -- a constant, to everybody else
