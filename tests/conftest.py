@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ahtransport import Server
+from ahtransport._log import LogFilter
 from ahtransport._registry import installed_transformers
 from ahtransport.client import _browser
 from ahtransport.testing import VARIANTS, Variant
@@ -83,6 +85,15 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AHTRANSPORT__")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> None:
+    """What earlier tests logged in this second does not count against the limit of this one's records."""
+    for one in logging.getLogger("ahtransport").filters:
+        if isinstance(one, LogFilter):
+            one._counts.clear()
+            one._suppressed.clear()
 
 
 @pytest.fixture(autouse=True, scope="session")
