@@ -9,6 +9,7 @@ Who drives a channel is a subclass's business: the reactor (``_net.reactor``), o
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -307,3 +308,26 @@ class Channel:
     def _end_output(self) -> None:
         """Tell the peer that no more bytes follow."""
         raise NotImplementedError  # pragma: no cover
+
+
+class OnSocket(Channel):
+    """What channels on a plain, connected, non-blocking socket have in common, whoever drives them."""
+
+    __slots__ = ()
+
+    _sock: socket.socket
+
+    def _send_now(self, data: bytes) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self.abort()
+            return 0
+
+    def _end_output(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.abort()

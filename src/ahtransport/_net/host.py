@@ -135,8 +135,6 @@ class Host:
                         await trio.sleep_forever()
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
-                for acceptor in self._acceptors:
-                    acceptor.end()
                 for channel in list(self._channels):
                     if isinstance(channel.wire, HttpWire):
                         channel.wire.close_if_idle()

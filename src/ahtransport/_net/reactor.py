@@ -7,7 +7,6 @@ serves every socket that has become ready, and an idle connection owns no task.
 from __future__ import annotations
 
 import errno
-import socket
 from collections import deque
 from math import inf
 from time import perf_counter
@@ -17,13 +16,15 @@ import trio
 
 from ahtransport._barrier import contained
 from ahtransport._log import get_logger
-from ahtransport._net.channel import CHUNK, NOBODY, Channel
+from ahtransport._net.channel import CHUNK, NOBODY, OnSocket
 from ahtransport._net.poller import READ, WRITE
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from ahtransport._heartbeat import Deadlines
+    from ahtransport._net.channel import Channel
     from ahtransport._net.poller import Poller
     from ahtransport.abc import Timer
 
@@ -181,7 +182,7 @@ class Reactor:
         watched.failed()
 
 
-class ReactorChannel(Channel):
+class ReactorChannel(OnSocket):
     """A channel on a plain, connected, non-blocking socket that a reactor watches."""
 
     __slots__ = ("_eof", "_fd", "_going_on", "_interest", "_on_lost", "_patience", "_progress", "_reactor", "_sock")
@@ -257,15 +258,6 @@ class ReactorChannel(Channel):
             self._reactor.watch(self._fd, interest)
 
     # -- writing
-
-    def _send_now(self, data: bytes) -> int:
-        try:
-            return self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            self.abort()
-            return 0
 
     def _start_flush(self) -> None:
         self._progress = trio.current_time()
@@ -352,12 +344,6 @@ class ReactorChannel(Channel):
         finally:
             self.wire = NOBODY
             self._on_lost(self)
-
-    def _end_output(self) -> None:
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.abort()
 
 
 class Acceptor:

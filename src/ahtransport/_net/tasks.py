@@ -3,15 +3,15 @@ waited for."""
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import trio
 
 from ahtransport._barrier import contained
-from ahtransport._net.channel import CHUNK, NOBODY, Channel
+from ahtransport._net.channel import CHUNK, NOBODY, Channel, OnSocket
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from ahtransport._heartbeat import Deadlines
@@ -149,7 +149,7 @@ class TaskChannel(Channel):
         raise NotImplementedError  # pragma: no cover
 
 
-class SocketChannel(TaskChannel):
+class SocketChannel(OnSocket, TaskChannel):
     """A channel on a plain, connected, non-blocking socket of the standard library."""
 
     __slots__ = ("_sock",)
@@ -157,15 +157,6 @@ class SocketChannel(TaskChannel):
     def __init__(self, sock: socket.socket, deadlines: Deadlines, peer: tuple[str, int]) -> None:
         super().__init__(deadlines, peer)
         self._sock = sock
-
-    def _send_now(self, data: bytes) -> int:
-        try:
-            return self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            self.abort()
-            return 0
 
     async def _flush_some(self) -> None:
         try:
@@ -193,12 +184,6 @@ class SocketChannel(TaskChannel):
             except (OSError, trio.ClosedResourceError):
                 self.abort()
                 return b""
-
-    def _end_output(self) -> None:
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.abort()
 
     async def _close(self) -> None:
         trio.lowlevel.notify_closing(self._sock)
