@@ -52,6 +52,8 @@ def test_a_server_that_restarts(own_site: Site, mode: Mode, how: int, tab: OpenT
         page.run("(room) => bench.client.roomAdd(room)", room)
     page.settled(mode)
     page.run("() => { window.pending = bench.outcome(bench.client.action('slow')) }")
+    # Before it runs there, a server that stops would refuse it, which is an answer.
+    page.until("async () => (await bench.client.detailsView()).data.pendingActions === 1")
     for round in (1, 2):
         own_site.stop(how)
         page.wait_for("reconnecting", round)
