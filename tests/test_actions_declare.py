@@ -220,7 +220,7 @@ async def test_whatever_can_be_called_can_be_an_action() -> None:
     functions: list[Callable[..., Any]] = [Office(), Office().method, functools.partial(three, "x")]
     for function in functions:
         action = declare(function, name="a")
-        assert action.is_async
+        assert not action.is_plain
         assert action.takes_connection
         assert await read(action, {"point": {"x": 1}}) == {"point": Point(1)}
 

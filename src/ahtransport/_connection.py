@@ -312,6 +312,6 @@ class Connection(Incoming):
         """A handler has failed: this connection alone pays for it."""
         if self._is_farewell(error):
             return
-        self._jobs = EMPTY  # whoever has failed is not asked again
+        self._drop_jobs()  # whoever has failed is not asked again
         self._application.failed(self, error, logged=logged)
         self.close(1011, "internal error", reconnect=True)

@@ -13,7 +13,7 @@ from ahtransport._primus import CONTROLS, as_event
 from ahtransport.abc import Ack, Control, Event, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ahtransport._application import EventHandler
 
@@ -147,7 +147,9 @@ class Incoming(Outgoing):
         for function, inline in application.on_message:
             if inline and (ordered or not self._working):
                 try:
-                    function(self, value)
+                    result = function(self, value)
+                    if result is not None and hasattr(result, "__await__"):
+                        self._push(_await, result)
                 except (KeyboardInterrupt, GeneratorExit):
                     raise
                 except BaseException as error:
@@ -232,10 +234,17 @@ class Incoming(Outgoing):
                         self._crashed(trouble.caught, logged=True)
         finally:
             self._working = False
-            self._jobs = EMPTY
+            self._drop_jobs()
             self._scopes.discard(scope)
             self._wake_reader()
             self._task_done()
+
+    def _drop_jobs(self) -> None:
+        """Forget what the worker was still to do."""
+        jobs, self._jobs = self._jobs, EMPTY
+        for function, args in jobs:
+            if function is _await and hasattr(args[0], "close"):
+                args[0].close()  # a coroutine that is never awaited makes Python warn
 
     def _strain(self) -> None:
         """Stop reading from a peer of whose messages enough are waiting."""
@@ -261,3 +270,7 @@ class Incoming(Outgoing):
 
     def _control_out(self, packet: Control) -> None:
         self.write(self._transformer.encode(packet, self._link.wire))
+
+
+async def _await(result: Awaitable[object]) -> None:
+    await result

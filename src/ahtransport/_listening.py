@@ -37,7 +37,8 @@ class Listening:
 
     def on_message(self, function: _F) -> _F:
         """Call ``function(connection, message)`` for each message, in order. A plain function runs at once, without
-        any task; async ones run one after the other in a worker that lives while there is something to do.
+        any task; async ones run one after the other in a worker that lives while there is something to do. A plain
+        function may give something to await, which the worker does before the next message.
 
         Raises:
             TypeError: the server has a handler that iterates over its connections already.

@@ -93,7 +93,8 @@ class Outgoing(Half):
         """Send one message at once.
 
         Raises:
-            trio.WouldBlock: more than ``high_water`` bytes wait for a slow client.
+            trio.WouldBlock: more than ``high_water`` bytes wait for a slow client, or ``inbox`` messages for an async
+                transform.
             ConnectionClosed: the client is gone.
             TypeError, ValueError: the parser can't carry the message.
         """
@@ -103,7 +104,7 @@ class Outgoing(Half):
         if not link.buffered and not self._application.outgoing.functions:
             for payload in self._transformer.encode(Message(message), link.wire):  # nearly always so
                 link.write(payload)
-        elif self._is_slow():
+        elif self._is_slow() or (self._outgoing and len(self._outgoing) >= self._application.options.inbox):
             raise trio.WouldBlock
         else:
             self._put(Message(message))

@@ -32,7 +32,7 @@ class Action:
         version: such as "1".
         inputs: its parameters by name.
         takes_connection: whether the function has the connection as first parameter.
-        is_async: whether calling it gives something to await.
+        is_plain: whether running it has nothing to wait for: a plain function whose inputs are plain, too.
         description: the docstring, unless given.
         middleware: names of the middleware that it asked for.
         output_example: shown by the documentation.
@@ -46,7 +46,7 @@ class Action:
     version: str
     inputs: Mapping[str, Input]
     takes_connection: bool
-    is_async: bool
+    is_plain: bool
     description: str
     middleware: tuple[str, ...]
     output_example: Any
@@ -113,8 +113,11 @@ def declare(
         version=number,
         inputs=inputs,
         takes_connection=takes_connection,
-        is_async=inspect.iscoroutinefunction(function)
-        or inspect.iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004
+        is_plain=not (
+            inspect.iscoroutinefunction(function)
+            or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+        )
+        and all(one.is_plain for one in inputs.values()),
         description=(inspect.getdoc(function) or "") if description is None else description,
         middleware=tuple(middleware),
         output_example={} if output_example is None else output_example,

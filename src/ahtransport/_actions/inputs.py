@@ -14,7 +14,7 @@ from ahtransport._errors import ActionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Input", "Param", "Repeated", "maybe_await", "read_inputs", "type_name"]
+__all__ = ["Input", "Param", "Repeated", "given_inputs", "maybe_await", "read_inputs", "type_name"]
 
 _ARRAYS = (
     msgspec.inspect.ListType,
@@ -147,8 +147,13 @@ class Input:
             return not self.admits_none or (self.required and self.type is Any)
         return value == "" and isinstance(value, str) and (self.required or not self.admits_text)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its type is all that it asks for: :meth:`convert` does what :meth:`read` does."""
+        return not self.param.formatters and not self.param.validators
+
     async def read(self, value: Any) -> Any:
-        """Make a value of the declared type.
+        """Make a value of the declared type, with its formatters and validators.
 
         Raises:
             ActionError: 422, it can't be, or a validator refuses it.
@@ -161,7 +166,7 @@ class Input:
                     value = await maybe_await(formatter(value))
             except (ValueError, TypeError) as error:
                 raise self._failed() from error
-        value = self._convert(value)
+        value = self.convert(value)
         for validator in self.param.validators:
             try:
                 verdict = await maybe_await(validator(value))
@@ -173,7 +178,14 @@ class Input:
                 raise self._failed()
         return value
 
-    def _convert(self, value: Any) -> Any:
+    def convert(self, value: Any) -> Any:
+        """Make a value of the declared type.
+
+        Raises:
+            ActionError: 422, it can't be.
+        """
+        if isinstance(value, Repeated) and not self.array:
+            value = value[0]
         if self.type is Any or (self.type is str and type(value) is str):
             return value
         if self.structured and not self.admits_text and isinstance(value, str):
@@ -211,14 +223,14 @@ class Input:
         return entry
 
 
-async def read_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the declared inputs out of a request's parameters.
+def given_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the declared inputs out of a request's parameters.
 
     Only declared names are looked up: whatever else the client sent stays behind. A parameter that is missing and has a
     default is left out, so that Python's own default applies.
 
     Raises:
-        ActionError: 422; a missing parameter is reported before an invalid one, as in ActionHero.
+        ActionError: 422; a required parameter is missing.
     """
     given: dict[str, Any] = {}
     for name, one in inputs.items():
@@ -227,7 +239,16 @@ async def read_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any]) ->
             given[name] = value
         elif one.required:
             raise ActionError(f"{name} is a required parameter for this action", 422)
-    return {name: await inputs[name].read(value) for name, value in given.items()}
+    return given
+
+
+async def read_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the declared inputs out of a request's parameters.
+
+    Raises:
+        ActionError: 422; a missing parameter is reported before an invalid one, as in ActionHero.
+    """
+    return {name: await inputs[name].read(value) for name, value in given_inputs(inputs, params).items()}
 
 
 def type_name(kind: Any) -> str:

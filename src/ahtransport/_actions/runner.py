@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import trio
 
-from ahtransport._actions.inputs import maybe_await, read_inputs
+from ahtransport._actions.inputs import given_inputs, maybe_await, read_inputs
 from ahtransport._errors import ActionError, ConnectionClosed, RoomError
 from ahtransport._log import get_logger
 
@@ -70,9 +70,10 @@ class ActionCall:
         inputs: the values that the action gets, once they are read.
         response: the outputs, to which ``before`` and ``after`` may add or in which they may change something.
         process: set it to False in ``before`` and the action is skipped: ``response`` is the answer then.
+        begun: what its function gave to be awaited when it was called, where it was called ahead of everything else.
     """
 
-    __slots__ = ("action", "connection", "inputs", "params", "process", "response")
+    __slots__ = ("action", "begun", "connection", "inputs", "params", "process", "response")
 
     def __init__(self, connection: Any, action: Action, params: dict[str, Any]) -> None:
         self.connection = connection
@@ -81,6 +82,7 @@ class ActionCall:
         self.inputs: dict[str, Any] = {}
         self.response: dict[str, Any] = {}
         self.process = True
+        self.begun: Awaitable[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Runner:
         self._draining = draining
         self._middleware: dict[str, ActionMiddleware] = {}
         self._chains: dict[Action, tuple[ActionMiddleware, ...]] = {}
+        self._waiting: set[Action] = set()  # those whose plain function has been seen to give something to await
 
     # Middleware
 
@@ -216,14 +219,31 @@ class Runner:
         return ActionCall(connection, action, dict(params))
 
     def waits(self, call: ActionCall) -> bool:
-        """Tell whether running it may have to wait for something."""
-        if call.action.is_async or self._chain(call.action):
-            return True
-        return any(
-            inspect.iscoroutinefunction(function)
-            for one in call.action.inputs.values()
-            for function in (*one.param.formatters, *one.param.validators)
-        )
+        """Tell whether running it may have to wait for something; what can't is for :meth:`run_now`."""
+        action = call.action
+        return not action.is_plain or action in self._waiting or bool(self._chain(action))
+
+    def run_now(self, call: ActionCall, tally: Tally) -> Outcome | None:
+        """Run an accepted call that does not wait, and count it down; as :meth:`run`, but without a task.
+
+        None: its function has given something to await after all, and :meth:`run` has to do the rest.
+        """
+        action = call.action
+        try:
+            given = given_inputs(action.inputs, call.params)
+            call.inputs = {name: action.inputs[name].convert(value) for name, value in given.items()}
+            args = (call.connection,) if action.takes_connection else ()
+            result = action.function(*args, **call.inputs)
+            if type(result) is not dict and inspect.isawaitable(result):
+                self._waiting.add(action)
+                call.begun = result
+                return None
+            _merge(call, result, action.name)
+            outcome = Outcome(call.response)
+        except (Exception, SystemExit) as error:
+            outcome = self._failed(call, error, log=True)
+        tally.pending -= 1
+        return outcome
 
     async def run(self, call: ActionCall, tally: Tally, *, log: bool = True) -> Outcome:
         """Run an accepted call and count it down. Nothing but a cancellation is raised; what must not be shown to a
@@ -232,15 +252,18 @@ class Runner:
             return await self._run(call)
         # SystemExit too: an action must not end the server by calling something that calls exit().
         except (Exception, SystemExit) as error:
-            shown = told(error)
-            if shown is None:
-                # (An action that notices that its client is gone has not failed.)
-                if log and not isinstance(error, ConnectionClosed):
-                    logger.exception("action %s failed", call.action.name)
-                return Outcome({}, INTERNAL_ERROR, 500, error)
-            return Outcome(call.response, *shown, error)
+            return self._failed(call, error, log=log)
         finally:
             tally.pending -= 1
+
+    def _failed(self, call: ActionCall, error: Exception | SystemExit, *, log: bool) -> Outcome:
+        shown = told(error)
+        if shown is not None:
+            return Outcome(call.response, *shown, error)
+        # (An action that notices that its client is gone has not failed.)
+        if log and not isinstance(error, ConnectionClosed):
+            logger.error("action %s failed", call.action.name, exc_info=error)
+        return Outcome({}, INTERNAL_ERROR, 500, error)
 
     async def _run(self, call: ActionCall) -> Outcome:
         timeout = self.timeout if call.action.timeout is None else call.action.timeout
@@ -254,6 +277,9 @@ class Runner:
         return _refused("this action took too long", 504)
 
     async def _steps(self, call: ActionCall) -> None:
+        if call.begun is not None:
+            _merge(call, await call.begun, call.action.name)
+            return
         chain = self._chain(call.action)
         for one in chain:
             if one.before is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -245,10 +245,11 @@ class ActionServer(Server):
             with suppress(ConnectionClosed):
                 connection.send_nowait({"welcome": welcome, "context": "api"})
 
-    async def _received(self, connection: Connection, message: Any) -> None:
+    def _received(self, connection: Connection, message: Any) -> Awaitable[None] | None:
         # What a client asked before it left is not worth doing any more.
-        if connection.state == "open":
-            await self._verbs.answer(connection, self.tallies[connection], message)
+        if connection.state != "open":
+            return None
+        return self._verbs.answer(connection, self.tallies[connection], message)
 
     async def _closed(self, connection: Connection, code: int, reason: str) -> None:
         self.tallies.pop(connection, None)

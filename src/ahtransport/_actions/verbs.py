@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+import trio
 
 from ahtransport._actions.files import file_reply
 from ahtransport._actions.runner import INTERNAL_ERROR, ActionCall, Outcome, Tally, told
@@ -39,8 +40,8 @@ Rest: TypeAlias = dict[str, Any]
 class Verbs:
     """Answers the messages of websocket clients.
 
-    One call of :meth:`answer` at a time for each connection, so that a client that sends faster than it reads is felt
-    by itself alone; only actions run beside it.
+    One message of a connection at a time, so that a client that sends faster than it reads is felt by itself alone;
+    only actions run beside it. What does not have to wait is done and answered at once, without a task.
     """
 
     def __init__(self, server: ActionServer) -> None:
@@ -55,34 +56,42 @@ class Verbs:
             "documentation": self._documentation,
         }
 
-    async def answer(self, connection: Connection, tally: Tally, message: Any) -> None:
-        """Do what a message asks for, and reply.
+    def answer(self, connection: Connection, tally: Tally, message: Any) -> Awaitable[None] | None:
+        """Do what a message asks for, and reply; gives what is left to be awaited, where something has to wait.
 
         Whatever the message holds, its sender gets a reply and keeps the connection.
         """
         if isinstance(message, dict):
-            rest: Any = dict(message)
-            verb = rest.pop("event", UNDEFINED)
-            message_id = message_id_of(rest.pop("messageId", None))
+            verb = message.get("event", UNDEFINED)
+            message_id = message_id_of(message.get("messageId"))
         else:
-            rest, verb, message_id = message, UNDEFINED, str(uuid.uuid4())
+            verb, message_id = UNDEFINED, str(uuid.uuid4())
         if message_id is None:
             problem = f"a messageId may have {MAX_ID} characters"
-            await send(connection, _error(problem, {}, str(uuid.uuid4())))
-        elif verb == "action":
-            await self._action(connection, tally, rest.get("params"), message_id)
-        elif verb == "file":
-            web = self._server.config.servers.web
-            reply = await file_reply(web.public, rest.get("file"), web.max_file)
-            reply["context"] = "response"
-            reply["messageId"] = message_id
-            await send(connection, reply)
-        elif verb in ("quit", "exit") and isinstance(verb, str):
+            return send_now(connection, _error(problem, {}, str(uuid.uuid4())))
+        if verb == "action":
+            return self._action(connection, tally, message.get("params"), message_id)
+        if verb == "file":
+            return self._file(connection, message.get("file"), message_id)
+        if verb in ("quit", "exit") and isinstance(verb, str):
             connection.close()
-        else:
-            await send(connection, await self._verb(connection, tally, verb, rest, message_id))
+            return None
+        return self._verb(connection, tally, verb, message, message_id)
 
-    async def _verb(self, connection: Connection, tally: Tally, verb: Any, rest: Any, message_id: Any) -> Reply:
+    async def _file(self, connection: Connection, path: Any, message_id: Any) -> None:
+        web = self._server.config.servers.web
+        reply = await file_reply(web.public, path, web.max_file)
+        reply["context"] = "response"
+        reply["messageId"] = message_id
+        await send(connection, reply)
+
+    async def _verb(self, connection: Connection, tally: Tally, verb: Any, message: Any, message_id: Any) -> None:
+        rest = message
+        if isinstance(message, dict):
+            rest = {key: value for key, value in message.items() if key not in ("event", "messageId")}
+        await send(connection, await self._reply(connection, tally, verb, rest, message_id))
+
+    async def _reply(self, connection: Connection, tally: Tally, verb: Any, rest: Any, message_id: Any) -> Reply:
         run = self._data.get(verb) if isinstance(verb, str) else None
         if run is None:
             return _error(f"verb not found or not allowed ({shortened(text_of(verb))})", _left(rest), message_id)
@@ -100,21 +109,28 @@ class Verbs:
 
     # Actions
 
-    async def _action(self, connection: Connection, tally: Tally, params: Any, message_id: Any) -> None:
+    def _action(self, connection: Connection, tally: Tally, params: Any, message_id: Any) -> Awaitable[None] | None:
         runner = self._server.runner
         call = runner.accept(connection, tally, params if isinstance(params, dict) else {})
         if isinstance(call, Outcome):
-            await _send_outcome(connection, call, message_id)
-        elif runner.waits(call) and tally.tasks < 2 * runner.limit:
-            tally.tasks += 1
-            connection.start_soon(self._run_beside, connection, tally, call, message_id)
-        else:
-            # Nothing to wait for, or as many replies wait already as there may be: then this one holds up the next.
-            await _send_outcome(connection, await runner.run(call, tally), message_id)
+            return send_now(connection, _outcome_reply(call, message_id))
+        outcome = None if runner.waits(call) else runner.run_now(call, tally)
+        if outcome is not None:
+            return send_now(connection, _outcome_reply(outcome, message_id))
+        if tally.tasks >= 2 * runner.limit:
+            # As many replies wait already as there may be: this one holds up the next.
+            return self._run(connection, tally, call, message_id)
+        tally.tasks += 1
+        connection.start_soon(self._run_beside, connection, tally, call, message_id)
+        return None
+
+    async def _run(self, connection: Connection, tally: Tally, call: ActionCall, message_id: Any) -> None:
+        outcome = await self._server.runner.run(call, tally)
+        await send(connection, _outcome_reply(outcome, message_id))
 
     async def _run_beside(self, connection: Connection, tally: Tally, call: ActionCall, message_id: Any) -> None:
         try:
-            await _send_outcome(connection, await self._server.runner.run(call, tally), message_id)
+            await self._run(connection, tally, call, message_id)
         finally:
             tally.tasks -= 1
 
@@ -186,10 +202,10 @@ def message_id_of(value: Any) -> Any:
 
     None when it is longer than an id may be.
     """
+    if isinstance(value, str) and value:
+        return value if len(value) <= MAX_ID else None
     if not truthy(value):
         return str(uuid.uuid4())
-    if isinstance(value, str):
-        return value if len(value) <= MAX_ID else None
     if type(value) is int and -(2**53) < value < 2**53:
         return value
     try:
@@ -222,11 +238,22 @@ async def send(connection: Connection, reply: Reply) -> None:
             )
 
 
-async def _send_outcome(connection: Connection, outcome: Outcome, message_id: Any) -> None:
+def send_now(connection: Connection, reply: Reply) -> Awaitable[None] | None:
+    """Send a reply at once, under the rules of :func:`send`; where the client is slow, gives what is to be awaited."""
+    try:
+        connection.send_nowait(reply)
+    except ConnectionClosed:
+        return None
+    except (trio.WouldBlock, TypeError, ValueError, OverflowError, RecursionError):
+        return send(connection, reply)
+    return None
+
+
+def _outcome_reply(outcome: Outcome, message_id: Any) -> Reply:
     # An action may call its own outputs as it likes, but not say whose answer this is.
     reply = outcome.reply()
     reply.pop("context", None)
     reply.pop("messageId", None)
     reply["context"] = "response"
     reply["messageId"] = message_id
-    await send(connection, reply)
+    return reply
