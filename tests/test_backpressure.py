@@ -167,7 +167,7 @@ async def test_a_client_that_never_reads_pays_alone() -> None:
         assert progress[number] == count * len(frame)
 
     message = "x" * 65_000
-    frame = Payload(f'"{message}"').frame()
+    frame = Payload.of(f'"{message}"').frame()
     twice, count = frame + frame, 200_000_000 // len(frame) + 1
     progress, news = [0, 0, 0], trio.lowlevel.ParkingLot()
     # It learns why at the very end, which may be far away on a busy machine.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from ahtransport._heartbeat import Deadlines
+from ahtransport._net.frames import apply_mask, xor
 from ahtransport._net.host import Host
 from ahtransport._net.websocket import WebSocketWire
 from hostile.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, frame
@@ -305,3 +306,9 @@ async def test_a_receiver_is_let_go_when_it_knows_the_end() -> None:
     assert not hasattr(wire, "_receiver")
     wire.lost()
     assert receiver.events == [("closed", 1000, "")]
+
+
+@given(data=st.binary(max_size=300), mask=st.binary(min_size=4, max_size=4))
+def test_payloads_are_unmasked_alike_with_compiled_code_and_without(data: bytes, mask: bytes) -> None:
+    plain = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+    assert xor(data, mask) == apply_mask(data, mask) == plain

@@ -164,12 +164,12 @@ async def test_pieces_do_not_matter(data: bytes, cuts: list[int], seed: int) -> 
 async def test_what_is_written_before_the_handshake_is_answered_follows_it() -> None:
     channel, listener = Memory(), Listener()
     wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
-    assert wire.write(Payload("1"))
+    assert wire.write(Payload.of("1"))
     wire.close(1005)
     wire.lost()  # no one to tell, yet
     wire.accept(listener, b"HANDSHAKE", b"")
     assert channel.sent == b"HANDSHAKE\x81\x011\x88\x00"
-    assert not wire.write(Payload("2"))
+    assert not wire.write(Payload.of("2"))
     wire.data(frame(TEXT, b"ignored") + frame(PING) + frame(CLOSE), 1.0)
     assert listener.events == [("closed", 1005)]
     assert channel.ended
@@ -239,7 +239,7 @@ async def test_while_the_receiver_has_enough_nothing_is_delivered() -> None:
 async def test_of_the_pongs_that_wait_the_last_is_sent() -> None:
     wire, channel, listener = opened()
     channel.room = 1
-    assert not wire.write(Payload("12345"))
+    assert not wire.write(Payload.of("12345"))
     assert (wire.buffered, wire.queued) == (6, 1)
     wire.data(frame(PING, b"a") + frame(PING, b"b"), 1.0)
     channel.room = 100
@@ -255,7 +255,7 @@ async def test_a_peer_that_does_not_read_is_given_up() -> None:
     wire, channel, listener = opened()
     channel.room = 3
     for _ in range(3):
-        wire.write(Payload("12345"))
+        wire.write(Payload.of("12345"))
     wire.data(frame(PING, b"a"), 1.0)
     wire.stalled()
     assert listener.events == [("closed", 1013)]

@@ -297,6 +297,7 @@ async def test_a_flood_is_held_back_while_its_replies_wait() -> None:
     async with running(server):
         client = await connect(server)
         client.socket.buffered = 2**17
+        assert "error" in await client.action("unknown")  # with which the server learns that something waits
         for _ in range(100):
             client.send({"event": "action", "params": {"action": "quick"}, "messageId": 1})
         await trio.testing.wait_all_tasks_blocked()

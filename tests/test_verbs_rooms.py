@@ -352,6 +352,7 @@ async def test_a_member_too_slow_for_words_of_its_own_is_closed_and_may_come_bac
         for client in (one, slow):
             await client.ask("roomAdd", room="defaultRoom")
         slow.socket.buffered = 2**20
+        await say(one, "defaultRoom", "hi")  # with which the server learns that something waits
         assert len(await say(one, "defaultRoom", "hi")) == 1
         assert slow.socket.closed_with == (1013, "too slow")
         assert list(server.rooms.members("defaultRoom")) == [one.connection]

@@ -169,12 +169,24 @@ class Application:
                 connection.send_soon(packet)
             return
         encoded: dict[tuple[Transformer, str], Sequence[Payload]] = {}
+        transformer: Transformer | None = None
+        wire = ""
+        payloads: Sequence[Payload] = ()
+        single: Payload | None = None
         for connection in recipients:
-            transformer, wire = connection.wire
-            payloads = encoded.get((transformer, wire))
-            if payloads is None:
-                payloads = encoded[transformer, wire] = transformer.encode(packet, wire)
-            connection.write(payloads)
+            link = connection._link
+            if connection._transformer is not transformer or link.wire != wire:
+                transformer, wire = connection._transformer, link.wire
+                found = encoded.get((transformer, wire))
+                if found is None:
+                    found = encoded[transformer, wire] = transformer.encode(packet, wire)
+                payloads = found
+                single = payloads[0] if len(payloads) == 1 else None
+            # The shortest way for most, who read what they are sent: some thousand steps of this are one broadcast.
+            if single is None or connection._congested:
+                connection.write(payloads)
+            elif not link.write(single):
+                connection._congested = True
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""

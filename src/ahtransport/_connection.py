@@ -90,6 +90,7 @@ class Connection(Incoming):
         self._garbled = False
         self._reader = None
         self._writers = None
+        self._congested = False
         self._sends = 0
         self._tasks = 0
         self._scopes = NOTHING
@@ -237,6 +238,7 @@ class Connection(Incoming):
 
     def writable(self) -> None:
         """Let those go on who wait in :meth:`send` (for transformers)."""
+        self._congested = False
         if self._writers is not None:
             self._writers.unpark_all()
 

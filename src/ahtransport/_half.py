@@ -32,6 +32,7 @@ class Half:
         "_application",
         "_calls",
         "_close",
+        "_congested",
         "_farewell",
         "_garbled",
         "_goodbye",
@@ -91,7 +92,9 @@ class Half:
     _paused: bool
     _reader: trio.lowlevel.Task | None
     _garbled: bool  # whether a message could not be decoded; only the first is logged
-    # Going out: who waits for the client.
+    # Going out: whether something may wait for the client (never False while this connection's own messages do), and
+    # who waits for it to read.
+    _congested: bool
     _writers: trio.lowlevel.ParkingLot | None
     _sends: int
     _outgoing: deque[Later] | None

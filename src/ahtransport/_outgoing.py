@@ -16,7 +16,7 @@ from ahtransport.abc import Ack, Event, Message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ahtransport.abc import Payload, Transformer
+    from ahtransport.abc import Payload
 
 __all__ = ["Outgoing"]
 
@@ -101,9 +101,10 @@ class Outgoing(Half):
         if self._state != "open":
             raise ConnectionClosed(*self._close)
         link = self._link
-        if not link.buffered and not self._application.outgoing.functions:
+        if not self._congested and not self._application.outgoing.functions:
             for payload in self._transformer.encode(Message(message), link.wire):  # nearly always so
-                link.write(payload)
+                if not link.write(payload):
+                    self._congested = True
         elif self._is_slow() or (self._outgoing and len(self._outgoing) >= self._application.options.inbox):
             raise trio.WouldBlock
         else:
@@ -183,7 +184,8 @@ class Outgoing(Half):
         payloads = self._transformer.encode(packet, link.wire)
         if not link.buffered or (waited and application.options.overflow != "drop"):
             for payload in payloads:
-                link.write(payload)
+                if not link.write(payload):
+                    self._congested = True
         else:
             self.write(payloads)
         return None
@@ -237,22 +239,18 @@ class Outgoing(Half):
             except BaseException as error:
                 self._crashed(error)
 
-    @property
-    def wire(self) -> tuple[Transformer, str]:
-        """Who encodes for it, and how: connections of which this is the same share what is encoded."""
-        return self._transformer, self._link.wire
-
     def write(self, payloads: Sequence[Payload]) -> None:
         """Write what is encoded already, all of it together; over the limit the policy decides."""
         link = self._link
-        if link.buffered and self._is_over(payloads):
+        if self._congested and link.buffered and self._is_over(payloads):
             if self._application.options.overflow == "drop":
                 self._application.dropped += len(payloads)
             else:
                 self._overflow()
             return
         for payload in payloads:
-            link.write(payload)
+            if not link.write(payload):
+                self._congested = True
 
     def _is_over(self, payloads: Sequence[Payload]) -> bool:
         options = self._application.options

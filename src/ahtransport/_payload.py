@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+from typing import Self
+
+import msgspec
 
 __all__ = ["Payload"]
 
@@ -12,7 +15,7 @@ _TEXT_HEADS = [bytes((_FIN_TEXT, size)) for size in range(126)]
 _BINARY_HEADS = [bytes((_FIN_BINARY, size)) for size in range(126)]
 
 
-class Payload:
+class Payload(msgspec.Struct, eq=False, gc=False):
     """One encoded message.
 
     A broadcast hands the same object to every member of a room, so what can be computed once is kept here.
@@ -22,13 +25,15 @@ class Payload:
         binary: whether it travels as a binary message.
     """
 
-    __slots__ = ("_frame", "binary", "data")
+    # A struct, because one is made for every message: msgspec makes it five times as fast as Python makes an object.
+    data: bytes
+    binary: bool = True
+    _frame: bytes | None = None
 
-    def __init__(self, data: str | bytes, *, binary: bool | None = None) -> None:
-        """Wrap ``data``; bytes count as binary unless ``binary`` says that they are UTF-8 text."""
-        self.binary = isinstance(data, bytes) if binary is None else binary
-        self.data: bytes = data.encode() if isinstance(data, str) else data
-        self._frame: bytes | None = None
+    @classmethod
+    def of(cls, data: str | bytes) -> Self:
+        """Wrap text, or bytes that are a binary message."""
+        return cls(data.encode(), False) if isinstance(data, str) else cls(data, True)
 
     def frame(self) -> bytes:
         """Give the whole, unmasked WebSocket frame (RFC 6455 section 5.2): servers don't mask, so all get the same."""

@@ -47,8 +47,6 @@ class Codec:
             TypeError, ValueError: the value can't be carried.
         """
         value: Any
-        if type(packet) is Message:
-            return Payload(self._encode(packet.data), binary=self._binary)
         if isinstance(packet, Message):
             value = packet.data
         elif isinstance(packet, Event):
@@ -59,7 +57,13 @@ class Codec:
             value = {"type": _ACK, "id": packet.ack, "data": list(packet.args)}
         else:
             value = packet.text
-        return Payload(self._encode(value), binary=self._binary)
+        data = self._encode(value)
+        if type(data) is bytes and self._binary is not None:
+            return Payload(data, self._binary)
+        payload = Payload.of(data)
+        if self._binary is not None:
+            payload.binary = self._binary
+        return payload
 
     def decode(self, data: str | bytes) -> Packet:
         """Decode one message. Events come as plain messages: whether they are events is the application's choice.

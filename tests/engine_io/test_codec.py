@@ -32,7 +32,7 @@ def looks_like_json(text: str) -> bool:
 
 
 def encode(message: str | bytes, *, polling: bool) -> Payload:
-    return codec.encode_message(Payload(message), polling=polling)
+    return codec.encode_message(Payload.of(message), polling=polling)
 
 
 @given(messages)

@@ -114,8 +114,7 @@ def declare(
         inputs=inputs,
         takes_connection=takes_connection,
         is_plain=not (
-            inspect.iscoroutinefunction(function)
-            or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+            inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
         )
         and all(one.is_plain for one in inputs.values()),
         description=(inspect.getdoc(function) or "") if description is None else description,

@@ -139,7 +139,7 @@ class Runner:
         self._draining = draining
         self._middleware: dict[str, ActionMiddleware] = {}
         self._chains: dict[Action, tuple[ActionMiddleware, ...]] = {}
-        self._waiting: set[Action] = set()  # those whose plain function has been seen to give something to await
+        self._waits: dict[Action, bool] = {}  # what is known of whether an action has to wait for something
 
     # Middleware
 
@@ -168,10 +168,12 @@ class Runner:
             raise ValueError(f"there is an action middleware {name!r} already")
         self._middleware[name] = ActionMiddleware(name, before, after, priority, everywhere)
         self._chains.clear()
+        self._waits.clear()
 
     def remove(self, name: str) -> bool:
         """Remove a middleware; False when there was none."""
         self._chains.clear()
+        self._waits.clear()
         return self._middleware.pop(name, None) is not None
 
     @property
@@ -220,8 +222,10 @@ class Runner:
 
     def waits(self, call: ActionCall) -> bool:
         """Tell whether running it may have to wait for something; what can't is for :meth:`run_now`."""
-        action = call.action
-        return not action.is_plain or action in self._waiting or bool(self._chain(action))
+        found = self._waits.get(call.action)
+        if found is None:
+            found = self._waits[call.action] = not call.action.is_plain or bool(self._chain(call.action))
+        return found
 
     def run_now(self, call: ActionCall, tally: Tally) -> Outcome | None:
         """Run an accepted call that does not wait, and count it down; as :meth:`run`, but without a task.
@@ -235,7 +239,7 @@ class Runner:
             args = (call.connection,) if action.takes_connection else ()
             result = action.function(*args, **call.inputs)
             if type(result) is not dict and inspect.isawaitable(result):
-                self._waiting.add(action)
+                self._waits[action] = True
                 call.begun = result
                 return None
             _merge(call, result, action.name)
@@ -301,7 +305,7 @@ def _refused(text: str, status: int) -> Outcome:
 def _merge(call: ActionCall, outputs: Any, source: str) -> None:
     if outputs is None:
         return
-    if not isinstance(outputs, Mapping):
+    if type(outputs) is not dict and not isinstance(outputs, Mapping):
         built = msgspec.to_builtins(outputs)  # a Struct, a dataclass
         if not isinstance(built, dict):
             raise TypeError(f"{source} returned a {type(outputs).__name__}; it has to return its outputs as a mapping")

@@ -202,12 +202,12 @@ def message_id_of(value: Any) -> Any:
 
     None when it is longer than an id may be.
     """
+    if type(value) is int and value and -(2**53) < value < 2**53:
+        return value
     if isinstance(value, str) and value:
         return value if len(value) <= MAX_ID else None
     if not truthy(value):
         return str(uuid.uuid4())
-    if type(value) is int and -(2**53) < value < 2**53:
-        return value
     try:
         return value if len(msgspec.json.encode(value)) <= MAX_ID else None
     except (TypeError, ValueError, OverflowError, RecursionError):

@@ -148,18 +148,20 @@ class Channel:
             return False
         if not self._backlog:
             sent = self._send_now(data)
-            if sent == len(data):
-                return True
-            if self.closed:
-                self.cut = True
-                return False
+            return sent == len(data) or self._keep(data, sent)
+        self._backlog.append(data)
+        self.buffered += len(data)
+        return False
+
+    def _keep(self, data: bytes, sent: int) -> bool:
+        """Begin a backlog with what is left of ``data``."""
+        if self.closed:
+            self.cut = True
+        else:
             self._torn = sent > 0
             self._backlog = deque([memoryview(data)[sent:]])
             self.buffered = len(data) - sent
             self._start_flush()
-            return False
-        self._backlog.append(data)
-        self.buffered += len(data)
         return False
 
     @property
@@ -176,12 +178,15 @@ class Channel:
     def uncork(self) -> None:
         """Send what was collected."""
         pieces, self._corked = self._corked, None
-        if pieces:
-            if self._backlog:
-                for piece in pieces:
-                    self.write(piece)
-            else:
-                self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if not pieces:
+            return
+        if len(pieces) == 1:
+            self.write(pieces[0])
+        elif self._backlog:
+            for piece in pieces:
+                self.write(piece)
+        else:
+            self.write(b"".join(pieces))
 
     def drop_backlog(self) -> None:
         """Forget what waits, except for the rest of a piece of which the peer has a part already."""
@@ -290,8 +295,8 @@ class Channel:
         raise NotImplementedError  # pragma: no cover
 
     def _send_now(self, data: bytes) -> int:
-        """Send what the kernel takes without waiting and tell how much that was."""
-        raise NotImplementedError  # pragma: no cover
+        """Send what leaves without waiting, and tell how much that was: nothing, unless a subclass knows how."""
+        return 0
 
     def _start_flush(self) -> None:
         """See to it that the backlog, which has begun just now, leaves; then call :meth:`_all_sent`."""
@@ -317,14 +322,19 @@ class OnSocket(Channel):
 
     _sock: socket.socket
 
-    def _send_now(self, data: bytes) -> int:
+    def write(self, data: bytes) -> bool:
+        """Send or queue ``data``. False: something waits now, or the channel is closing."""
+        if self._corked is not None or self._backlog or self._ending or self.closed:
+            return super().write(data)
+        # What nearly every write comes to, without a detour.
         try:
-            return self._sock.send(data)
+            sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
-            return 0
+            sent = 0
         except OSError:
             self.abort()
-            return 0
+            sent = 0
+        return sent == len(data) or self._keep(data, sent)
 
     def _end_output(self) -> None:
         try:

@@ -16,6 +16,19 @@ _MASKED: Final = 0x80
 _SMALLEST: Final = 6  # bytes: a masked frame without payload
 
 
+def xor(data: bytes, mask: bytes, /) -> bytes:
+    """Mask or unmask a payload (RFC 6455 section 5.3), as a number: no loop in Python, whatever its length."""
+    size = len(data)
+    key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
+    return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")
+
+
+try:  # compiled code, where there is any for this platform
+    from websockets.speedups import apply_mask
+except ImportError:  # pragma: no cover
+    apply_mask = xor
+
+
 class FastLane:
     """Takes whole, unfragmented messages straight from the bytes, and leaves everything else to wsproto.
 
@@ -43,6 +56,7 @@ class FastLane:
         size = len(data)
         at = 0
         message = self._receiver.message
+        unmask = apply_mask
         channel = self._channel
         turn = self._turn
         while size - at >= _SMALLEST:
@@ -65,13 +79,7 @@ class FastLane:
             end = start + length
             if end > size or length > limit:
                 break
-            mask = data[start - 4 : start]
-            # One exclusive-or over the whole payload as a number: no loop in Python, whatever its length.
-            if mask == b"\0\0\0\0":
-                payload = data[start:end]
-            else:
-                key = int.from_bytes((mask * (length // 4 + 1))[:length], "little")
-                payload = (int.from_bytes(data[start:end], "little") ^ key).to_bytes(length, "little")
+            payload = unmask(data[start:end], data[start - 4 : start])
             if kind == _TEXT:
                 try:
                     text = payload.decode()

@@ -201,8 +201,7 @@ class StreamChannel(TaskChannel):
         super().__init__(deadlines, peer, secure=secure)
         self._stream = stream
 
-    def _send_now(self, data: bytes) -> int:
-        return 0  # a stream can only be written to by waiting, so everything goes by way of the backlog
+    # (A stream can only be written to by waiting, so everything goes by way of the backlog.)
 
     async def _flush_some(self) -> None:
         assert self._backlog is not None

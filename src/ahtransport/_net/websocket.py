@@ -64,6 +64,7 @@ class WebSocketWire(FastLane):
         "_held",
         "_host",
         "_left",
+        "_max_length",
         "_partial",
         "_pong",
         "_proto",
@@ -77,6 +78,7 @@ class WebSocketWire(FastLane):
     def __init__(self, channel: Channel, host: Host) -> None:
         self._channel = channel
         self._host = host
+        self._max_length = host.max_length
         self._receiver: Receiver
         self._proto: Connection | None = None  # made when there is something for it
         self._state = State.CONNECTING
@@ -183,8 +185,14 @@ class WebSocketWire(FastLane):
         self._receiver.alive(now)
         channel = self._channel
         channel.cork()
+        self._turn = _TURN
         try:
-            self._take(data, now)
+            if self._open and not (self._buffer or self._left or self._fragments or channel._paused):
+                data = self._lane(data, self._max_length)
+                if data:  # which is rare
+                    self._take(data, now)
+            else:
+                self._take(data, now)
         except BaseException as error:
             # Not a ``with`` around it: this is the way of every message, and entering one costs as much as a frame.
             with contained("a WebSocket's receiver"):
@@ -231,12 +239,11 @@ class WebSocketWire(FastLane):
         """Handle what has come until the bytes, the turn or the receiver's appetite end."""
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
-        self._turn = _TURN
         while data and self._state is not State.CLOSED:
             if self._channel.paused:
                 break
-            if self._open and not self._left and not self._fragments:
-                data = self._lane(data, self._host.max_length)
+            if self._turn > 0 and self._open and not self._left and not self._fragments:
+                data = self._lane(data, self._max_length)
                 if not data or self._channel.paused:
                     break
             if not self._left and self._turn <= 0:

@@ -62,7 +62,7 @@ class _LibraryPacket(library.Packet):  # type: ignore[misc]
 
 
 def _control(kind: Kind, data: str | None = None) -> Payload:
-    return Payload(_LibraryPacket(int(kind), data).encode())
+    return Payload.of(_LibraryPacket(int(kind), data).encode())
 
 
 CLOSE: Final = _control(Kind.CLOSE)
@@ -81,7 +81,7 @@ def encode_open(sid: str, upgrades: list[str], ping_interval: float, ping_timeou
         "pingTimeout": _milliseconds(ping_timeout),
         "maxPayload": max_payload,
     }
-    return Payload(_LibraryPacket(library.OPEN, handshake).encode())
+    return Payload.of(_LibraryPacket(library.OPEN, handshake).encode())
 
 
 def _milliseconds(seconds: float) -> int | float:

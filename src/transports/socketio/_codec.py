@@ -179,8 +179,8 @@ class TextCodec(Codec):
                 raise ValueError("nested too deeply, or contains itself") from None
         parts = self._packet(int(frame.kind), data, frame.namespace, frame.id).encode()
         if isinstance(parts, str):
-            return (Payload(parts),)
-        return [Payload(parts[0]), *(Payload(bytes(part)) for part in parts[1:])]
+            return (Payload.of(parts),)
+        return [Payload.of(parts[0]), *(Payload(bytes(part)) for part in parts[1:])]
 
     def decode(self, data: str | bytes) -> Frame | None:
         """Take a packet or an attachment."""

@@ -41,7 +41,7 @@ class Farewell2:
 
     def __init__(self, socket: WebSocket) -> None:
         for packet in _PACKETS:
-            socket.write(Payload(packet))
+            socket.write(Payload.of(packet))
         socket.close(1000)
 
     def message(self, data: str | bytes) -> None:
