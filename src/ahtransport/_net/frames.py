@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ahtransport._net.channel import Channel
     from ahtransport.abc import Receiver
 
-__all__ = ["FastLane", "parse_header"]
+__all__ = ["FastLane", "apply_mask", "parse_header", "xor"]
 
 _TEXT: Final = 0x81  # FIN and the opcode; no reserved bit
 _BINARY: Final = 0x82
@@ -23,6 +25,7 @@ def xor(data: bytes, mask: bytes, /) -> bytes:
     return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")
 
 
+apply_mask: Callable[[bytes, bytes], bytes]
 try:  # compiled code, where there is any for this platform
     from websockets.speedups import apply_mask
 except ImportError:  # pragma: no cover
