@@ -1,17 +1,20 @@
-"""HTTP as the rest of the program sees it: headers, a request, a response. No I/O here."""
+"""HTTP as the rest of the program sees it: headers, a request, a response, now or later. No I/O here."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+import trio
 
 from ahtransport._errors import Reject
 
-__all__ = ["Headers", "Request", "Response", "parse_query"]
+__all__ = ["Headers", "Later", "Request", "Response", "parse_query", "query_pairs"]
+
+_MAX_PARAMETERS = 1000
 
 
 def parse_query(text: str) -> dict[str, str]:
@@ -20,16 +23,30 @@ def parse_query(text: str) -> dict[str, str]:
     Raises:
         Reject: 400, there are more than 1,000 parameters.
     """
-    if not text:
-        return {}
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
-    except ValueError as error:
-        raise Reject(400, "there are too many query parameters") from error
+    return _first_of_each(query_pairs(text))
+
+
+def _first_of_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         found.setdefault(name, value)
     return found
+
+
+def query_pairs(text: str) -> list[tuple[str, str]]:
+    """Read a query string: each name and value in the order in which they came.
+
+    Raises:
+        Reject: 400, there are more than 1,000 parameters.
+    """
+    if not text:
+        return []
+    if text.count("&") >= _MAX_PARAMETERS:
+        raise Reject(400, "there are too many query parameters")
+    if "%" in text or "+" in text:
+        return parse_qsl(text, keep_blank_values=True)
+    # What parse_qsl does, for what needs no decoding, in a fifth of the time.
+    return [(name, value) for name, _, value in (pair.partition("=") for pair in text.split("&") if pair)]
 
 
 class Headers(Mapping[str, str]):
@@ -92,6 +109,10 @@ async def _no_body(limit: int) -> bytes:
     return b""
 
 
+def _not_now(limit: int) -> None:
+    return None
+
+
 class Request:
     """One HTTP request, an upgrade request included.
 
@@ -112,8 +133,10 @@ class Request:
 
     __slots__ = (
         "_cookies",
+        "_pairs",
         "_query",
         "_read",
+        "_read_now",
         "auth",
         "headers",
         "method",
@@ -137,6 +160,7 @@ class Request:
         peer: tuple[str, int] = ("127.0.0.1", 0),
         secure: bool = False,
         read: Callable[[int], Awaitable[bytes]] = _no_body,
+        read_now: Callable[[int], bytes | None] = _not_now,
     ) -> None:
         self.method = method
         self.target = target
@@ -149,6 +173,8 @@ class Request:
         self.state: dict[str, Any] = {}
         self.response_headers: list[tuple[str, str]] = []
         self._read = read
+        self._read_now = read_now
+        self._pairs: list[tuple[str, str]] | None = None
         self._query: dict[str, str] | None = None
         self._cookies: dict[str, str] | None = None
 
@@ -160,8 +186,19 @@ class Request:
             Reject: 400, there are more than 1,000.
         """
         if self._query is None:
-            self._query = parse_query(self.query_string)
+            self._query = _first_of_each(self.query_pairs)
         return self._query
+
+    @property
+    def query_pairs(self) -> Sequence[tuple[str, str]]:
+        """The query's parameters, percent-decoded: each name and value in the order in which they came.
+
+        Raises:
+            Reject: 400, there are more than 1,000.
+        """
+        if self._pairs is None:
+            self._pairs = query_pairs(self.query_string)
+        return self._pairs
 
     @property
     def cookies(self) -> Mapping[str, str]:
@@ -179,7 +216,8 @@ class Request:
         twin = copy(self)
         twin.headers = self.headers.packed()
         twin._read = _no_body
-        twin._query = twin._cookies = None
+        twin._read_now = _not_now
+        twin._pairs = twin._query = twin._cookies = None
         return twin
 
     def with_auth(self, auth: Any) -> Request:
@@ -195,6 +233,10 @@ class Request:
             Reject: 413 when there are more, 408 when they come too slowly.
         """
         return await self._read(limit)
+
+    def read_now(self, limit: int) -> bytes | None:
+        """Give the whole body if it is here and has at most ``limit`` bytes; None: :meth:`read` knows more."""
+        return self._read_now(limit)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
@@ -250,3 +292,48 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {self.length} bytes>"
+
+
+class Later:
+    """A response that is not there yet and that no task waits for, such as a long poll's.
+
+    Who gives it instead of a response calls :meth:`ready` when there is something to say. Soon afterwards, when what
+    goes on at that moment is over, the host asks for the response; or it says that the client has gone before that.
+
+    Args:
+        make: gives the response; may raise :class:`Reject`.
+        gone: called instead of ``make`` when the client has gone. It must not wait, and neither must ``make``.
+
+    Attributes:
+        on_ready: for the host: called once, by :meth:`ready`.
+    """
+
+    __slots__ = ("_is_ready", "gone", "make", "on_ready")
+
+    def __init__(self, make: Callable[[], Response], gone: Callable[[], None]) -> None:
+        self.make = make
+        self.gone = gone
+        self.on_ready: Callable[[], None] | None = None
+        self._is_ready = False
+
+    def ready(self) -> None:
+        """Tell that the response can be made; further calls mean nothing."""
+        if not self._is_ready:
+            self._is_ready = True
+            if self.on_ready is not None:
+                self.on_ready()
+
+    def __await__(self) -> Generator[Any, Any, Response]:
+        """Wait for it in a task, for whoever has one anyway."""
+        return self._wait().__await__()
+
+    async def _wait(self) -> Response:
+        if not self._is_ready:
+            event = trio.Event()
+            self.on_ready = event.set
+            try:
+                await event.wait()
+            except BaseException:
+                self.gone()
+                raise
+        return self.make()

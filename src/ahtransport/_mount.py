@@ -109,6 +109,8 @@ class Mount:
         self.messagepack = self._shared.messagepack
         default = config.origin("servers.websocket.server.pathname") == "default"
         self.pathname: str = choice.pathname or (kind.default_pathname if default else None) or self.options.pathname
+        self._spec_path = f"{self.pathname}/spec"
+        self._client_path = f"{self.pathname}/primus.js"
         parser = self.options.parser
         self.spec: Mapping[str, Any] = {
             "pingInterval": int(self.options.ping_interval * 1000),
@@ -150,7 +152,7 @@ class Mount:
 
     # -- as the front of the transformer
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a plain request: a preflight, the spec, or what the transformer says.
 
         Raises:
@@ -159,12 +161,12 @@ class Mount:
         answer = self._cors.handle(request)
         if answer is not None:
             return answer
-        if request.path == f"{self.pathname}/spec":
+        if request.path == self._spec_path:
             return Response.json(200, self.spec)
-        if request.path == f"{self.pathname}/primus.js" and self.browser is not None:
-            return await self.browser.answer_primus(request, self.place)
+        if request.path == self._client_path and self.browser is not None:
+            return self.browser.answer_primus(request, self.place)
         request.response_headers += _NO_CACHE
-        return await self.transformer.handle_request(request)
+        return self.transformer.handle_request(request)
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Hand an upgrade on.

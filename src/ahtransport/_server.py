@@ -13,6 +13,7 @@ from ahtransport._blocking import BlockingWatch
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._http import Response
 from ahtransport._listening import Namespace
 from ahtransport._log import get_logger
 from ahtransport._mount import Mount, choices, session_key
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from ahtransport._application import Application
-    from ahtransport._http import Request, Response
+    from ahtransport._http import Request
     from ahtransport._namespaces import Matcher
     from ahtransport._session import Session, SessionStore
     from ahtransport.abc import Receiver, Transformer, WebSocket
@@ -308,25 +309,29 @@ class Server(Registering):
 
     # -- as a host's application
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer an HTTP request (called by hosts).
 
         Raises:
             Reject: it is refused.
         """
         apply_forwarded(request, self.config.servers.web.trusted_proxies)
-        response = await self.middleware.run(request)
-        if response is not None:
-            return response
+        return self._after_middleware(request) if self.middleware.at_work else self._answer(request)
+
+    async def _after_middleware(self, request: Request) -> Response:
+        answer = await self.middleware.run(request) or self._answer(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
         if self._browser is not None and self._files is not None:
-            response = await self._browser.answer(request)
-            if response is not None:
-                return response
+            answer = self._browser.answer(request)
+            if answer is not None:
+                return answer
         mount, handler = self._find(request)
         if mount is not None:
-            return await mount.handle_request(request)
+            return mount.handle_request(request)
         if handler is not None:
-            return await handler(request)
+            return handler(request)
         raise Reject(404, "not found")
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_ch
 import msgspec
 
 from ahtransport._errors import ProtocolError, Reject
-from ahtransport._http import Headers, Request, Response
+from ahtransport._http import Headers, Later, Request, Response
 from ahtransport._payload import Payload
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "Core",
     "Event",
     "Headers",
+    "Later",
     "Link",
     "Message",
     "Packet",
@@ -327,8 +328,9 @@ class Transformer(Protocol):
     name: ClassVar[str]
     default_pathname: ClassVar[str | None]
 
-    async def handle_request(self, request: Request) -> Response:
-        """Answer a plain HTTP request under the pathname; may wait (a long poll).
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a plain HTTP request under the pathname. It may wait: an ``async def`` gets a task for it; where that
+        costs too much, as for a long poll, it may give a :class:`Later`. An answer that is there needs neither.
 
         Raises:
             Reject: turned into its response by the caller.

@@ -39,8 +39,8 @@ _ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
 class Application(Protocol):
     """Whom a host calls."""
 
-    async def handle_request(self, request: Request) -> Response:
-        """Answer a request."""
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a request, at once or (with a ``Later``, or a coroutine) in its time."""
         ...
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:

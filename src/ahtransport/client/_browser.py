@@ -26,7 +26,7 @@ from ahtransport.client._sources import source, to_json
 from ahtransport.client._types import declarations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from ahtransport._config import Config
     from ahtransport._http import Request
@@ -142,11 +142,11 @@ class BrowserClient:
 
     # -- served from memory
 
-    async def answer(self, request: Request) -> Response | None:
+    def answer(self, request: Request) -> Awaitable[Response] | None:
         """Answer a request for one of the files; None: it is for something else."""
         path = request.path
         extension = self._urls.get(unquote(path) if "%" in path else path)
-        return None if extension is None else await self._answer(request, extension, None)
+        return None if extension is None else self._answer(request, extension, None)
 
     async def answer_primus(self, request: Request, place: int) -> Response:
         """Answer a request for ``primus.js``.
