@@ -303,37 +303,39 @@ class Later:
     Args:
         make: gives the response; may raise :class:`Reject`.
         gone: called instead of ``make`` when the client has gone. It must not wait, and neither must ``make``.
-
-    Attributes:
-        on_ready: for the host: called once, by :meth:`ready`.
     """
 
-    __slots__ = ("_is_ready", "gone", "make", "on_ready")
+    __slots__ = ("_is_ready", "_on_ready", "gone", "make")
 
     def __init__(self, make: Callable[[], Response], gone: Callable[[], None]) -> None:
         self.make = make
         self.gone = gone
-        self.on_ready: Callable[[], None] | None = None
+        self._on_ready: Callable[[], None] | None = None
         self._is_ready = False
 
     def ready(self) -> None:
         """Tell that the response can be made; further calls mean nothing."""
         if not self._is_ready:
             self._is_ready = True
-            if self.on_ready is not None:
-                self.on_ready()
+            if self._on_ready is not None:
+                self._on_ready()
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called once, by :meth:`ready` or, if it is ready by now, at once (for hosts)."""
+        self._on_ready = callback
+        if self._is_ready:
+            callback()
 
     def __await__(self) -> Generator[Any, Any, Response]:
         """Wait for it in a task, for whoever has one anyway."""
         return self._wait().__await__()
 
     async def _wait(self) -> Response:
-        if not self._is_ready:
-            event = trio.Event()
-            self.on_ready = event.set
-            try:
-                await event.wait()
-            except BaseException:
-                self.gone()
-                raise
+        event = trio.Event()
+        self.when_ready(event.set)
+        try:
+            await event.wait()
+        except BaseException:
+            self.gone()
+            raise
         return self.make()

@@ -211,7 +211,7 @@ class HttpWire:
             self._send(request, answer)
         elif type(answer) is Later:
             self._waiting = request, answer
-            answer.on_ready = self._ready
+            answer.when_ready(self._ready)
         else:
             self._task = trio.CancelScope()
             self._host.spawn(self._wait_for, request, answer, self._task)
