@@ -41,6 +41,7 @@ PLUG_INS = [
     "Core",
     "Event",
     "Headers",
+    "Later",
     "Link",
     "Message",
     "Packet",

@@ -98,7 +98,7 @@ class HeadReader:
     def end(self, data: bytearray) -> int | None:
         """Give where the head that ``data`` begins with ends, its empty line included; None: not all of it is there.
 
-        ``data`` may only grow between calls.
+        ``data`` may only grow between calls, until the end was given; the next call is for the next head.
 
         Raises:
             Reject: 414, 431, and 400 for lines that do not end with CR LF, NUL, or a first line that is not HTTP's.
@@ -110,6 +110,7 @@ class HeadReader:
             if stop < self._line or data[stop] != _CR:
                 raise Reject(400, "lines must end with CR LF")
             if stop == self._line and self._first >= 0:
+                self.begin()
                 return feed + 1
             self._check_line(data, stop)
             if self._first < 0:

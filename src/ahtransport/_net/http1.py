@@ -26,7 +26,7 @@ from ahtransport._http import Later, Request, Response
 from ahtransport._net.body import EMPTY, Body
 from ahtransport._net.handshake import accept_headers, check_upgrade
 from ahtransport._net.head import Head, HeadReader, parse_head
-from ahtransport._net.response import refusal_response, response_head
+from ahtransport._net.response import refusal_response, response_head, send_pieces
 from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class HttpWire:
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):  # tolerated before a request line, RFC 9112 section 2.2
             del buffer[:2]
-            self._reader = HeadReader(self._host.limits)
+            self._reader.begin()
         if not buffer:
             return
         try:
@@ -166,7 +166,6 @@ class HttpWire:
             self._refuse(refusal)
             return
         del buffer[:end]
-        self._reader.begin()
         self._keep_alive = self._keep_alive and head.keep_alive
         if head.length != 0:
             self._begin_body(head)
@@ -316,7 +315,7 @@ class HttpWire:
         done = False
         try:
             with scope, contained(f"the response to {request.method} {request.path!r}"):
-                await self._send_pieces(response, with_body)
+                await send_pieces(self._channel, response, send=with_body)
                 done = True
         finally:
             if not done:
@@ -328,34 +327,14 @@ class HttpWire:
             elif not self._channel.closed:
                 self._hang_up()
 
-    async def _send_pieces(self, response: Response, with_body: bool) -> None:
-        pieces: Any = response.body
-        left = response.length or 0
-        try:
-            if with_body:
-                async for piece in pieces:
-                    left -= len(piece)
-                    if left < 0:
-                        raise ValueError("the body is longer than its length")
-                    self._channel.write(piece)
-                    await self._channel.drain()
-                    if left and self._channel.closed:
-                        self._channel.cut = True
-                        return  # nobody is there any more
-                if left:
-                    raise ValueError("the body is shorter than its length")
-        finally:
-            if hasattr(pieces, "aclose"):
-                with trio.CancelScope(shield=True):
-                    await pieces.aclose()
-
     def _written(self) -> None:
         """All of a response is written; somebody may want to know when it has left, too."""
         if self._on_sent is None or not self._channel.buffered:
             self._sent()
 
     def _sent(self) -> None:
-        self._tell(True)
+        if self._on_sent is not None:
+            self._tell(True)
         if self._state is _ENDED:
             return
         if not self._keep_alive:

@@ -1,4 +1,4 @@
-"""The head of a response, and the response that a refusal becomes."""
+"""How a response is written: its head, a body that is streamed, and the response that a refusal becomes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from ahtransport._http import Response
 
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ahtransport._errors import Reject
+    from ahtransport._net.channel import Channel
 
-__all__ = ["refusal_response", "response_head"]
+__all__ = ["refusal_response", "response_head", "send_pieces"]
 
 _SAFE_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SAFE_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -61,6 +64,38 @@ _known_lines = lru_cache(_KEPT)(_lines)
 def _end(second: int, keep_alive: bool) -> bytes:
     connection = "keep-alive" if keep_alive else "close"
     return f"Date: {formatdate(second, usegmt=True)}\r\nConnection: {connection}\r\n\r\n".encode()
+
+
+async def send_pieces(channel: Channel, response: Response, *, send: bool) -> None:
+    """Write a streamed body, each piece when the one before has left; then, or at the client's end, close its iterator.
+
+    Args:
+        channel: where to; it is ``cut`` afterwards if the client has gone.
+        response: whose body.
+        send: false: it is closed, and that is all.
+
+    Raises:
+        ValueError: the body is longer or shorter than its length.
+    """
+    pieces: Any = response.body
+    left = response.length or 0
+    try:
+        if send:
+            async for piece in pieces:
+                left -= len(piece)
+                if left < 0:
+                    raise ValueError("the body is longer than its length")
+                channel.write(piece)
+                await channel.drain()
+                if left and channel.closed:
+                    channel.cut = True
+                    return  # nobody is there any more
+            if left:
+                raise ValueError("the body is shorter than its length")
+    finally:
+        if hasattr(pieces, "aclose"):
+            with trio.CancelScope(shield=True):
+                await pieces.aclose()
 
 
 def refusal_response(refusal: Reject) -> Response:

@@ -87,8 +87,6 @@ class Cors:
 
         None: go on; what belongs into the response is in ``request.response_headers``.
         """
-        if "origin" not in request.headers:
-            return None
         try:
             headers = self.check(request)
         except Reject as refusal:

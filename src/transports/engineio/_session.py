@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 import re
 from collections import deque
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -46,8 +47,10 @@ _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
 _OK: Final = [("Content-Type", "text/html")]
 
 
+@lru_cache(64)
 def _is_utf8(content_type: str) -> bool:
-    """Tell whether a body with this type, in lower case, may be read as UTF-8 text; without a charset it may."""
+    """Tell whether a body with this type may be read as UTF-8 text; without a charset it may."""
+    content_type = content_type.lower()
     charset = _CHARSET.search(content_type)
     return content_type.partition(";")[0].strip() != "application/octet-stream" and (
         charset is None or charset[1] in ("utf-8", "utf8", "us-ascii")
@@ -322,7 +325,7 @@ class Session:
             raise Reject(400, body=b"")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Reject(415, "bodies are not compressed here")
-        if not _is_utf8(request.headers.get("content-type", "").lower()):
+        if not _is_utf8(request.headers.get("content-type", "")):
             self.fail("a body must be UTF-8 text")
             raise Reject(400, body=b"")
         self._posting = True
