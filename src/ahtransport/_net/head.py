@@ -26,6 +26,7 @@ _ABSOLUTE: Final = re.compile(r"https?://[^/?]*")
 _CR: Final = 0x0D
 _KEPT: Final = 512  # sets of header fields that are remembered
 _KEPT_SIZE: Final = 1024  # bytes of one of them, at most
+_NONCE: Final = b"Sec-WebSocket-Key:"
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -200,8 +201,8 @@ def parse_head(data: bytes) -> Head:
     method, target = request_line[1].decode("ascii"), request_line[2].decode("ascii")
     if method not in _METHODS:
         raise Reject(501, "this method is not supported")
-    # What a client says of itself is the same with each of its requests.
-    parse = _parse_fields if len(lines) > _KEPT_SIZE else _known_fields
+    # What a client says of itself is the same with each of its requests, unless it asks for a WebSocket.
+    parse = _parse_fields if len(lines) > _KEPT_SIZE or _NONCE in lines else _known_fields
     fields = parse(lines, request_line[3])
     if not target.startswith("/"):
         target = _origin_form(method, target, data)
