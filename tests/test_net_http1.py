@@ -233,6 +233,31 @@ async def test_what_has_become_of_a_response_is_told_once(reads: str, how: str) 
     assert told == [reads == "all"]
 
 
+async def test_a_stream_that_breaks_off_between_two_pieces_has_not_left() -> None:
+    told: list[bool] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"begin"
+        await trio.sleep_forever()
+
+    def answer(request: Request) -> Response:
+        response = Response(200, pieces(), length=100)
+        response.on_sent = told.append
+        return response
+
+    async with serving(answer) as (stream, host):
+        await stream.send_all(GET)
+        await receive(stream, b"begin")
+        await trio.testing.wait_all_tasks_blocked()
+        (channel,) = host._channels
+        channel.abort()  # as when it is found to be broken
+        with trio.fail_after(5):
+            while host.open_channels:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        await trio.testing.wait_all_tasks_blocked()
+    assert told == [False]
+
+
 async def test_a_connection_ends_when_it_has_been_idle_for_long(autojump_clock: trio.testing.MockClock) -> None:
     promises = Promises()
     async with serving(promises, header_timeout=10, keep_alive=4) as (stream, _):

@@ -100,9 +100,10 @@ class HttpWire:
         self._channel.abort()
 
     def lost(self) -> None:
-        """The channel is closed."""
+        """The channel is closed. (A task that streams a body tells of it by itself.)"""
         self._end()
-        self._tell(True)
+        if self._task is None:
+            self._tell(True)
 
     # -- requests
 
