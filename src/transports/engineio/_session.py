@@ -62,7 +62,7 @@ class State(enum.Enum):
 
 
 # Looking a member up in its enumeration takes several times as long as comparing it.
-_WEBSOCKET, _CLOSING, _CLOSED = State.WEBSOCKET, State.CLOSING, State.CLOSED
+_CLOSING, _CLOSED = State.CLOSING, State.CLOSED
 
 
 class Carried(Receiver, Protocol):
@@ -175,6 +175,9 @@ class Session:
 
     def write(self, payload: Payload) -> bool:
         """Send a packet over the WebSocket, or keep it for the next poll."""
+        socket = self._socket
+        if socket is not None:
+            return socket.write(payload)  # it takes nothing once it is closing
         state = self.state
         if state is _CLOSED or state is _CLOSING:
             return False
@@ -345,14 +348,6 @@ class Session:
                 self.fail("a POST failed")
 
     # -- packets
-
-    def receive_text(self, text: str) -> None:
-        """Take a text message from the WebSocket: what :meth:`receive` does, for the packets that are nearly all."""
-        if self.state is _WEBSOCKET:
-            peer = self.peer
-            peer.alive(self.now)
-            self._heartbeat.heard()
-            peer.message(text)
 
     def receive(self, packet: Packet) -> None:
         """Act on a packet, however it came.
