@@ -186,6 +186,11 @@ class Peer(Receiver, Protocol):
         """Take one packet that the transformer decoded itself."""
         ...
 
+    def deliver_event(self, name: str, args: list[Any], ack: int | None = None) -> None:
+        """Take one event of a protocol whose messages are events, as in Socket.IO. ``message`` is a plain message,
+        unless it goes to a function: its own, or the one for all events where nothing takes plain messages."""
+        ...
+
     def opened(self) -> None:
         """Tell the application of it: the last step of a handshake. It may be closed when this returns."""
         ...
