@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from ahtransport.transports.socketio._codec import MAX_NAME, Frame, Kind
 
-from ahtransport.abc import Ack, Event, Message, Payload, ProtocolError, Reject
+from ahtransport.abc import Ack, Payload, ProtocolError, Reject
 
 if TYPE_CHECKING:
     from ahtransport.transports.engineio import Session
@@ -38,25 +38,27 @@ class Farewell(Payload):
 
 
 @lru_cache(1024)
-def _wire(carrier: str, namespace: str) -> str:
-    return f"{carrier} {namespace}"
+def _wires(namespace: str) -> dict[str, str]:
+    """Give a namespace's wires by those of its session."""
+    return {carrier: f"{carrier} {namespace}" for carrier in ("polling", "websocket")}
 
 
 class NamespaceLink:
     """Where the connection of one namespace writes: the session, which it shares with the client's other namespaces."""
 
-    __slots__ = ("_client", "_said_farewell", "_session", "namespace")
+    __slots__ = ("_client", "_said_farewell", "_session", "_wires", "namespace")
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
         self._session = client.session
         self.namespace = namespace
+        self._wires = _wires(namespace)
         self._said_farewell = False
 
     @property
     def wire(self) -> str:
         """The session's wire and the namespace, since both are part of what is encoded."""
-        return _wire(self._session.wire, self.namespace)
+        return self._wires[self._session.wire]
 
     @property
     def transport(self) -> str:
@@ -66,7 +68,8 @@ class NamespaceLink:
     @property
     def buffered(self) -> int:
         """Bytes that wait for the client."""
-        return self._session.buffered
+        session = self._session
+        return session.buffered if session._socket is None else session._socket.buffered
 
     @property
     def queued(self) -> int:
@@ -75,8 +78,10 @@ class NamespaceLink:
 
     def write(self, payload: Payload) -> bool:
         """Send one Engine.IO message."""
-        self._said_farewell = type(payload) is not Payload and isinstance(payload, Farewell)
-        return self._session.write(payload)
+        if type(payload) is not Payload:
+            self._said_farewell = isinstance(payload, Farewell)  # the connection closes next
+        session = self._session
+        return session.write(payload) if session._socket is None else session._socket.write(payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Leave the namespace. A client that was told so stays, in its other namespaces or to choose another; one that
@@ -112,6 +117,7 @@ class Client:
         "_peers",
         "_pending",
         "_request",
+        "_root",
         "_timer",
         "_transformer",
         "id",
@@ -126,6 +132,7 @@ class Client:
         self._request = request.kept()
         self._codec = transformer.codec()
         self._peers: dict[str, Peer] = {}
+        self._root: Peer | None = None  # the one of "/", to which nearly everything goes
         self._pending: dict[str, trio.CancelScope] = {}
         self._full: frozenset[str] = frozenset()  # namespaces whose inbox is full
         self._over = False
@@ -150,8 +157,16 @@ class Client:
 
     def message(self, data: str | bytes) -> None:
         """Take one Engine.IO message."""
-        if self._over:
-            return
+        if self._root is not None and type(data) is str:
+            event = self._codec.event(data)
+            if event is not None:
+                self._root.deliver_event(event[0], event[1:])
+                return
+        if not self._over:
+            self._packet(data)
+
+    def _packet(self, data: str | bytes) -> None:
+        """Take whatever is no plain event."""
         try:
             frame = self._codec.decode(data)
         except ProtocolError as error:
@@ -174,6 +189,7 @@ class Client:
         for scope in self._pending.values():
             scope.cancel()
         peers, self._peers = self._peers, {}
+        self._root = None
         for peer in peers.values():
             peer.closed(code, reason)
 
@@ -188,12 +204,7 @@ class Client:
             else:
                 self._fail("a packet for a namespace that is not connected")
         elif kind is _EVENT:
-            name = data[0]
-            if name == "message" and not self._core.handles("message", namespace):
-                # Who iterates has no way to acknowledge; as in npm, an ack that nobody gives does not come.
-                peer.deliver(Message(data[1] if len(data) == 2 else data[1:]))
-            else:
-                peer.deliver(Event(name, data[1:], number))
+            peer.deliver_event(data[0], data[1:], number)
         elif kind is Kind.ACK:
             if number is not None:
                 peer.deliver(Ack(number, data))
@@ -233,6 +244,8 @@ class Client:
         finally:
             self._pending.pop(namespace, None)
         self._peers[namespace] = peer
+        if namespace == "/":
+            self._root = peer
         self._timer.cancel()
         self._send(Frame(Kind.CONNECT, namespace, None, {"sid": peer.id}))
         peer.opened()
@@ -259,6 +272,8 @@ class Client:
 
     def _forget(self, namespace: str) -> None:
         self._peers.pop(namespace, None)
+        if namespace == "/":
+            self._root = None
         self.resume(namespace)
 
     def _watch_for_nobody(self, within: float) -> None:

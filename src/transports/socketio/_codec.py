@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -72,6 +72,23 @@ class Codec:
             TypeError, ValueError: the data can't be carried.
         """
         raise NotImplementedError
+
+    def message(self, data: Any, wire: str) -> Payload | None:
+        """Encode the event ``message`` with one argument as a packet of Engine.IO's for one wire.
+
+        None: that takes more than one text; then :meth:`encode` has to.
+
+        Raises:
+            TypeError, ValueError: as there.
+        """
+        return None
+
+    def event(self, text: str) -> list[Any] | None:
+        """Take one message that is an event for the root namespace and wants no answer: its name and its arguments.
+
+        Nearly all are that. None: this one is not, or not a right one; then :meth:`decode` has to tell.
+        """
+        return None
 
     def decode(self, data: str | bytes) -> Frame | None:
         """Take one message; None: there is more to come.
@@ -182,17 +199,34 @@ class TextCodec(Codec):
             return (Payload(parts),)
         return [Payload(parts[0]), *(Payload(bytes(part)) for part in parts[1:])]
 
+    def message(self, data: Any, wire: str) -> Payload | None:
+        """Encode a plain message: the short way past :meth:`encode`."""
+        try:
+            if type(data) not in _SCALARS and _has_binary(data):
+                return None
+        except RecursionError:
+            return None
+        encoded = self._parser.encode(data)
+        text = encoded if isinstance(encoded, bytes) else encoded.encode()
+        return Payload(b"%b%b]" % (_head(wire), text), binary=False)
+
+    def event(self, text: str) -> list[Any] | None:
+        """Take a plain event: the short way past :meth:`decode`, which has all the rules."""
+        if text[:2] == "2[" and self._incomplete is None:
+            try:
+                value: list[Any] = self._parser.decode(text[1:])
+            except (ValueError, IndexError, TypeError):
+                return None
+            if value and type(value[0]) is str and value[0] not in RESERVED:
+                return value
+        return None
+
     def decode(self, data: str | bytes) -> Frame | None:
         """Take a packet or an attachment."""
         if isinstance(data, bytes):
             return self._attach(data)
         if self._incomplete is not None:
             raise ProtocolError("attachments are missing")
-        if data[:2] == "2[":  # an event for the root namespace, which wants no answer: nearly all are that
-            value = self._decode(data[1:])
-            if type(value) is list and value and type(value[0]) is str and value[0] not in RESERVED:
-                return Frame(_EVENT, "/", None, value)
-            return check(_EVENT, "/", None, value)
         match = _HEADER.match(data)
         if match is None:
             raise ProtocolError("the packet is malformed")
@@ -243,6 +277,13 @@ class TextCodec(Codec):
             return None
         self._incomplete = None
         return check(kind, namespace, number, packet.data)
+
+
+@lru_cache(1024)
+def _head(wire: str) -> bytes:
+    """Give the beginning of the event ``message`` for a wire, in one namespace; text is the same for every carrier."""
+    namespace = wire.partition(" ")[2]
+    return b'42["message",' if namespace == "/" else f'42{namespace},["message",'.encode()
 
 
 def _check_name(frame: Frame) -> None:

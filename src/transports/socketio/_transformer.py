@@ -98,6 +98,10 @@ class SocketIOTransformer(EngineIOTransformer):
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
+        if type(packet) is Message:
+            plain = self._encoder.message(packet.data, wire)
+            if plain is not None:
+                return (plain,)
         carrier, _, namespace = wire.partition(" ")
         if type(packet) is Message:
             frame = Frame(_EVENT, namespace, None, ["message", packet.data])
