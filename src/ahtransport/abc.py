@@ -263,11 +263,6 @@ class Core(Protocol):
         """Tell whether the application has this namespace (Socket.IO's ``/name``; all others know only "/")."""
         ...
 
-    def handles(self, event: str, namespace: str = "/") -> bool:
-        """Tell whether events of this name go to a function: its own, or the one for all events where nothing takes
-        plain messages."""
-        ...
-
     async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application whether this client may connect.
 
