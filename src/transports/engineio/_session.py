@@ -32,7 +32,7 @@ from ahtransport.abc import Payload, ProtocolError, Receiver, Reject, Response
 if TYPE_CHECKING:
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
 
-    from ahtransport.abc import Request, Timer, WebSocket
+    from ahtransport.abc import Link, Request, Timer, WebSocket
 
 __all__ = ["Session", "State"]
 
@@ -162,6 +162,11 @@ class Session:
     def transport(self) -> str:
         """What carries it now."""
         return self.wire
+
+    @property
+    def carrier(self) -> Link:
+        """What to write to: the WebSocket, or this session as long as it polls."""
+        return self if self._socket is None else self._socket
 
     @property
     def buffered(self) -> int:
@@ -428,6 +433,7 @@ class Session:
         self._ring()
         if self._taking is not None:
             socket.pause()
+        self._transformer.moved(self)
         self.peer.writable()
         return True
 

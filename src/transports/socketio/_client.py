@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ahtransport.transports.engineio import Session
     from ahtransport.transports.socketio._transformer import SocketIOTransformer
 
-    from ahtransport.abc import Peer, Request, Timer
+    from ahtransport.abc import Link, Peer, Request, Timer
 
 __all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
 
@@ -38,50 +38,51 @@ class Farewell(Payload):
 
 
 @lru_cache(1024)
-def _wires(namespace: str) -> dict[str, str]:
-    """Give a namespace's wires by those of its session."""
-    return {carrier: f"{carrier} {namespace}" for carrier in ("polling", "websocket")}
+def _wire(carrier: str, namespace: str) -> str:
+    return f"{carrier} {namespace}"
 
 
 class NamespaceLink:
     """Where the connection of one namespace writes: the session, which it shares with the client's other namespaces."""
 
-    __slots__ = ("_client", "_said_farewell", "_session", "_wires", "namespace")
+    __slots__ = ("_carrier", "_client", "_said_farewell", "namespace", "wire")
+
+    _carrier: Link
+    #: The session's wire and the namespace, since both are part of what is encoded.
+    wire: str
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
-        self._session = client.session
         self.namespace = namespace
-        self._wires = _wires(namespace)
         self._said_farewell = False
+        self.follow()
 
-    @property
-    def wire(self) -> str:
-        """The session's wire and the namespace, since both are part of what is encoded."""
-        return self._wires[self._session.wire]
+    def follow(self) -> None:
+        """Write to what carries the session now: to its WebSocket directly, since that is the way of every message."""
+        session = self._client.session
+        self._carrier = session.carrier
+        self.wire = _wire(session.wire, self.namespace)
 
     @property
     def transport(self) -> str:
         """What carries it now."""
-        return self._session.transport
+        return self._client.session.transport
 
     @property
     def buffered(self) -> int:
         """Bytes that wait for the client."""
-        session = self._session
-        return session.buffered if session._socket is None else session._socket.buffered
+        return self._carrier.buffered
 
     @property
     def queued(self) -> int:
         """Messages that wait for the client."""
-        return self._session.queued
+        return self._carrier.queued
 
     def write(self, payload: Payload) -> bool:
         """Send one Engine.IO message."""
         if type(payload) is not Payload:
             self._said_farewell = isinstance(payload, Farewell)  # the connection closes next
-        session = self._session
-        return session.write(payload) if session._socket is None else session._socket.write(payload)
+        return self._carrier.write(payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Leave the namespace. A client that was told so stays, in its other namespaces or to choose another; one that
@@ -89,11 +90,11 @@ class NamespaceLink:
         if self._said_farewell:
             self._client.leave(self.namespace)
         else:
-            self._session.close(code, reason)
+            self._client.session.close(code, reason)
 
     def overflow(self, code: int, reason: str) -> None:
         """The client does not read: that is true for all its namespaces."""
-        self._session.overflow(code, reason)
+        self._client.session.overflow(code, reason)
 
     def pause(self) -> None:
         """Stop reading from the client."""
@@ -113,6 +114,7 @@ class Client:
         "_codec",
         "_core",
         "_full",
+        "_links",
         "_over",
         "_peers",
         "_pending",
@@ -133,6 +135,8 @@ class Client:
         self._codec = transformer.codec()
         self._peers: dict[str, Peer] = {}
         self._root: Peer | None = None  # the one of "/", to which nearly everything goes
+        # Those to be told when the session moves to a WebSocket; one that begins there never moves.
+        self._links: dict[str, NamespaceLink] | None = {} if session.wire == "polling" else None
         self._pending: dict[str, trio.CancelScope] = {}
         self._full: frozenset[str] = frozenset()  # namespaces whose inbox is full
         self._over = False
@@ -154,6 +158,12 @@ class Client:
         """Tell all namespaces."""
         for peer in tuple(self._peers.values()):
             peer.writable()
+
+    def moved(self) -> None:
+        """The session has moved to a WebSocket, and so have all namespaces."""
+        links, self._links = self._links, None
+        for link in (links or {}).values():
+            link.follow()
 
     def message(self, data: str | bytes) -> None:
         """Take one Engine.IO message."""
@@ -189,7 +199,7 @@ class Client:
         for scope in self._pending.values():
             scope.cancel()
         peers, self._peers = self._peers, {}
-        self._root = None
+        self._root = self._links = None  # with their client they would keep each other alive
         for peer in peers.values():
             peer.closed(code, reason)
 
@@ -228,12 +238,12 @@ class Client:
     async def _admit(self, namespace: str, auth: Any, scope: trio.CancelScope) -> None:
         """Ask the application, and open the connection or say why not."""
         request = self._request.with_auth(auth)
-        link = NamespaceLink(self, namespace)
         try:
             with scope:  # cancelled when the client goes: then nobody wants to know
                 await self._core.authorize(request, namespace)
             if self._over:
                 return
+            link = NamespaceLink(self, namespace)
             peer = self._core.connect(
                 request, link, self._transformer, namespace=namespace, primus=False, farewell=True, events=True
             )
@@ -244,6 +254,8 @@ class Client:
         finally:
             self._pending.pop(namespace, None)
         self._peers[namespace] = peer
+        if self._links is not None:
+            self._links[namespace] = link
         if namespace == "/":
             self._root = peer
         self._timer.cancel()
@@ -272,6 +284,8 @@ class Client:
 
     def _forget(self, namespace: str) -> None:
         self._peers.pop(namespace, None)
+        if self._links is not None:
+            self._links.pop(namespace, None)
         if namespace == "/":
             self._root = None
         self.resume(namespace)

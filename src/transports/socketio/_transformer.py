@@ -84,6 +84,11 @@ class SocketIOTransformer(EngineIOTransformer):
         """Make what a session pushes into: a client, which has no connection before its CONNECT."""
         return Client(self, request, session)
 
+    def moved(self, session: Session) -> None:
+        """Have the namespaces of a session write to its WebSocket from now on."""
+        if isinstance(session.peer, Client):
+            session.peer.moved()
+
     async def authorize(self, request: Request) -> None:
         """Nobody is asked before CONNECT, which brings the credentials along."""
 
