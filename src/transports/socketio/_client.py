@@ -151,8 +151,8 @@ class Client:
 
     def alive(self, now: float) -> None:
         """Note a sign of life for all namespaces."""
-        for name in self._peers:  # nearly always one
-            self._peers[name].alive(now)
+        for peer in self._peers.values():  # nearly always one
+            peer.alive(now)
 
     def writable(self) -> None:
         """Tell all namespaces."""
