@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from socketio import packet as library
 
-from ahtransport.abc import ProtocolError
-from socket_io.test_codec import acks, attachments, events, text_codec, values, wire
+from ahtransport.abc import Event, Message, ProtocolError
+from socket_io.test_codec import acks, attachments, events, messagepack_codec, text_codec, values, wire
 
 
 def by_way_of_the_library(codec: TextCodec, data: str) -> Frame | None:
@@ -129,12 +129,24 @@ def test_the_short_way_does_not_pass_attachments() -> None:
 @example(float("inf"), "/", True)
 def test_the_short_way_out_is_the_long_ways(value: Any, namespace: str, polling: bool) -> None:
     carrier = "polling" if polling else "websocket"
-    payload = text_codec().message(value, f"{carrier} {namespace}")
-    parts = text_codec().encode(Frame(Kind.EVENT, namespace, None, ["message", value]))
-    if payload is None:
-        assert attachments(value)
-    else:
-        assert wire([payload]) == wire(SocketIOTransformer.wrap(parts, carrier))
+    for packet, data in (
+        (Message(value), ["message", value]),
+        (Event("a", (value, 1.5, value)), ["a", value, 1.5, value]),
+        (Event("\u2028", ()), ["\u2028"]),
+    ):
+        payload = text_codec().plain(packet, f"{carrier} {namespace}")
+        parts = text_codec().encode(Frame(Kind.EVENT, namespace, None, data))
+        if payload is None:
+            assert attachments(data)
+        else:
+            assert wire([payload]) == wire(SocketIOTransformer.wrap(parts, carrier))
+
+
+def test_the_short_way_out_leaves_the_rest() -> None:
+    assert text_codec().plain(Event("a", (), 7), "websocket /") is None
+    for name in RESERVED:
+        assert text_codec().plain(Event(name, ()), "websocket /") is None
+    assert messagepack_codec().plain(Message("x"), "websocket /") is None
 
 
 @given(st.one_of(events, acks).filter(lambda frame: not attachments(frame.data)))
@@ -182,7 +194,7 @@ def test_keys_that_are_bytes(data: Any) -> None:
     with pytest.raises(TypeError):
         text_codec().encode(Frame(Kind.EVENT, "/", None, data))
     with pytest.raises(TypeError):
-        text_codec().message(data, "websocket /")
+        text_codec().plain(Message(data), "websocket /")
 
 
 def test_what_contains_itself() -> None:
@@ -190,4 +202,4 @@ def test_what_contains_itself() -> None:
     ring.append(ring)
     with pytest.raises(ValueError, match="contains itself"):
         text_codec().encode(Frame(Kind.EVENT, "/", None, ring))
-    assert text_codec().message(ring, "websocket /") is None  # the long way says what is wrong
+    assert text_codec().plain(Message(ring), "websocket /") is None  # the long way says what is wrong

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import msgspec
 from socketio import packet as library
 
-from ahtransport.abc import Payload, ProtocolError
+from ahtransport.abc import Event, Message, Payload, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,9 @@ class Kind(enum.IntEnum):
 _EVENT, _ACK = Kind.EVENT, Kind.ACK
 _DIGITS: Final = tuple(b"%d" % number for number in range(7))
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+# Tuples made once: to put a union together takes longer than to look into it.
+_LISTS: Final = (list, tuple, set, frozenset)
+_BINARY: Final = (bytes, bytearray, memoryview)
 
 
 class Frame(NamedTuple):
@@ -73,10 +76,10 @@ class Codec:
         """
         raise NotImplementedError
 
-    def message(self, data: Any, wire: str) -> Payload | None:
-        """Encode the event ``message`` with one argument as a packet of Engine.IO's for one wire.
+    def plain(self, packet: Message | Event, wire: str) -> Payload | None:
+        """Encode a message, or an event that wants no answer, as a packet of Engine.IO's for one wire.
 
-        None: that takes more than one text; then :meth:`encode` has to.
+        None: it is not as plain as nearly all are; then :meth:`encode` has to.
 
         Raises:
             TypeError, ValueError: as there.
@@ -180,10 +183,7 @@ class TextCodec(Codec):
             _check_name(frame)
         if kind is _EVENT or kind is _ACK:
             try:
-                for part in data:
-                    if type(part) not in _SCALARS and _has_binary(part):
-                        break
-                else:
+                if not _has_binary(data):
                     encoded = self._parser.encode(data)
                     head = _DIGITS[kind] if namespace == "/" else _DIGITS[kind] + f"{namespace},".encode()
                     if number is not None:
@@ -199,16 +199,22 @@ class TextCodec(Codec):
             return (Payload(parts),)
         return [Payload(parts[0]), *(Payload(bytes(part)) for part in parts[1:])]
 
-    def message(self, data: Any, wire: str) -> Payload | None:
-        """Encode a plain message: the short way past :meth:`encode`."""
+    def plain(self, packet: Message | Event, wire: str) -> Payload | None:
+        """Encode what has no binary parts: the short way past :meth:`encode`, which has all the rules."""
+        value: Any
+        if type(packet) is Message:
+            value, form = packet.data, b'%b["message",%b]'
+        elif type(packet) is Event and packet.ack is None and packet.name not in RESERVED:
+            value, form = [packet.name, *packet.args], b"%b%b"
+        else:
+            return None
         try:
-            if type(data) not in _SCALARS and _has_binary(data):
+            if type(value) not in _SCALARS and _has_binary(value):
                 return None
         except RecursionError:
             return None
-        encoded = self._parser.encode(data)
-        text = encoded if isinstance(encoded, bytes) else encoded.encode()
-        return Payload(b"%b%b]" % (_head(wire), text), binary=False)
+        encoded = self._parser.encode(value)
+        return Payload(form % (_head(wire), encoded if isinstance(encoded, bytes) else encoded.encode()), binary=False)
 
     def event(self, text: str) -> list[Any] | None:
         """Take a plain event: the short way past :meth:`decode`, which has all the rules."""
@@ -281,9 +287,9 @@ class TextCodec(Codec):
 
 @lru_cache(1024)
 def _head(wire: str) -> bytes:
-    """Give the beginning of the event ``message`` for a wire, in one namespace; text is the same for every carrier."""
+    """Give the beginning of an event on a wire, in one namespace; text is the same whatever carries it."""
     namespace = wire.partition(" ")[2]
-    return b'42["message",' if namespace == "/" else f'42{namespace},["message",'.encode()
+    return b"42" if namespace == "/" else f"42{namespace},".encode()
 
 
 def _check_name(frame: Frame) -> None:
@@ -303,16 +309,15 @@ def _has_binary(value: Any) -> bool:
         TypeError: a key is binary.
         RecursionError: the value contains itself.
     """
-    kind = type(value)
-    if kind is str or kind is int or value is None:
+    if type(value) in _SCALARS:
         return False
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_has_binary, value))
+    if isinstance(value, _LISTS):
+        return any([type(item) not in _SCALARS and _has_binary(item) for item in value])
     if isinstance(value, dict):
-        if any(type(key) is bytes for key in value):
+        if bytes in map(type, value):
             raise TypeError("the keys of an object can't be bytes")
-        return any(map(_has_binary, value.values()))
-    return isinstance(value, bytes | bytearray | memoryview)
+        return any([type(item) not in _SCALARS and _has_binary(item) for item in value.values()])
+    return isinstance(value, _BINARY)
 
 
 def _plain(value: Any) -> Any:
@@ -322,13 +327,13 @@ def _plain(value: Any) -> Any:
         TypeError: a key is binary.
         RecursionError: the value contains itself.
     """
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, _LISTS):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         if any(type(key) is bytes for key in value):
             raise TypeError("the keys of an object can't be bytes")
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, bytearray | memoryview):
+    if isinstance(value, _BINARY):
         return bytes(value)
     return value
 

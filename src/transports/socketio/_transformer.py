@@ -103,8 +103,8 @@ class SocketIOTransformer(EngineIOTransformer):
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
-        if type(packet) is Message:
-            plain = self._encoder.message(packet.data, wire)
+        if type(packet) is Message or type(packet) is Event:
+            plain = self._encoder.plain(packet, wire)
             if plain is not None:
                 return (plain,)
         carrier, _, namespace = wire.partition(" ")
