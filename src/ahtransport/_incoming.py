@@ -84,6 +84,19 @@ class Incoming(Outgoing):
         else:
             self._hand_over(value)
 
+    def deliver_event(self, name: str, args: list[Any], ack: int | None = None) -> None:
+        """Take one event of a protocol whose messages are events (for transformers)."""
+        application = self._application
+        if name != "message" or application.handles(name):
+            self.deliver(Event(name, args, ack))
+            return
+        # Who iterates has no way to acknowledge; as in npm, an ack that nobody gives does not come.
+        value = args[0] if len(args) == 1 else args
+        if application.incoming.functions:
+            self.deliver(Message(value))
+        elif self._state == "open":
+            self._hand_over(value)
+
     def deliver(self, packet: Message | Event | Ack) -> None:
         """Take one decoded packet (for transformers)."""
         if self._state != "open":

@@ -203,11 +203,6 @@ class Mount:
         """Tell whether the application has this namespace."""
         return self._namespaces.knows(name)
 
-    def handles(self, event: str, namespace: str = "/") -> bool:
-        """Tell whether the application has a function for this very event."""
-        application = self._namespaces.model(namespace)
-        return application is not None and application.handles(event)
-
     async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application.
 

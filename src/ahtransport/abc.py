@@ -187,6 +187,11 @@ class Peer(Receiver, Protocol):
         """Take one packet that the transformer decoded itself."""
         ...
 
+    def deliver_event(self, name: str, args: list[Any], ack: int | None = None) -> None:
+        """Take one event of a protocol whose messages are events, as in Socket.IO. ``message`` is a plain message,
+        unless it goes to a function: its own, or the one for all events where nothing takes plain messages."""
+        ...
+
     def opened(self) -> None:
         """Tell the application of it: the last step of a handshake. It may be closed when this returns."""
         ...
@@ -257,11 +262,6 @@ class Core(Protocol):
 
     def has_namespace(self, name: str) -> bool:
         """Tell whether the application has this namespace (Socket.IO's ``/name``; all others know only "/")."""
-        ...
-
-    def handles(self, event: str, namespace: str = "/") -> bool:
-        """Tell whether events of this name go to a function: its own, or the one for all events where nothing takes
-        plain messages."""
         ...
 
     async def authorize(self, request: Request, namespace: str = "/") -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
 
-    from ahtransport.abc import Request, Timer, WebSocket
+    from ahtransport.abc import Link, Request, Timer, WebSocket
 
 __all__ = ["Session", "State"]
 
@@ -170,6 +170,11 @@ class Session:
         return self.wire
 
     @property
+    def carrier(self) -> Link:
+        """What to write to: the WebSocket, or this session as long as it polls."""
+        return self if self._socket is None else self._socket
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait for the client to fetch or read."""
         return self._socket.buffered if self._socket is not None else self._buffered
@@ -181,6 +186,9 @@ class Session:
 
     def write(self, payload: Payload) -> bool:
         """Send a packet over the WebSocket, or keep it for the next poll."""
+        socket = self._socket
+        if socket is not None:
+            return socket.write(payload)  # it takes nothing once it is closing
         state = self.state
         if state is _CLOSED or state is _CLOSING:
             return False
@@ -387,14 +395,6 @@ class Session:
 
     # -- packets
 
-    def receive_text(self, text: str) -> None:
-        """Take a text message from the WebSocket: what :meth:`receive` does, for the packets that are nearly all."""
-        if self.state is _WEBSOCKET:
-            peer = self.peer
-            peer.alive(self.now)
-            self._heartbeat.heard()
-            peer.message(text)
-
     def receive(self, packet: Packet) -> None:
         """Act on a packet, however it came.
 
@@ -476,6 +476,7 @@ class Session:
         self._ring()
         if self._taking is not None:
             socket.pause()
+        self._transformer.moved(self)
         self.peer.writable()
         return True
 

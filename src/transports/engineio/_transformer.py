@@ -223,6 +223,9 @@ class EngineIOTransformer:
         primus = "_primuscb" in request.query
         return self.core.connect(request, session, self, wire_id=session.sid, primus=primus)
 
+    def moved(self, session: Session) -> None:
+        """A session has moved to a WebSocket."""
+
     def stop(self) -> None:
         """End all sessions: the server ends."""
         for session in tuple(self._sessions.values()):

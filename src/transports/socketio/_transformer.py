@@ -84,6 +84,11 @@ class SocketIOTransformer(EngineIOTransformer):
         """Make what a session pushes into: a client, which has no connection before its CONNECT."""
         return Client(self, request, session)
 
+    def moved(self, session: Session) -> None:
+        """Have the namespaces of a session write to its WebSocket from now on."""
+        if isinstance(session.peer, Client):
+            session.peer.moved()
+
     async def authorize(self, request: Request) -> None:
         """Nobody is asked before CONNECT, which brings the credentials along."""
 
@@ -98,6 +103,10 @@ class SocketIOTransformer(EngineIOTransformer):
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
+        if type(packet) is Message or type(packet) is Event:
+            plain = self._encoder.plain(packet, wire)
+            if plain is not None:
+                return (plain,)
         carrier, _, namespace = wire.partition(" ")
         if type(packet) is Message:
             frame = Frame(_EVENT, namespace, None, ["message", packet.data])
