@@ -13,7 +13,7 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 
 # From the bottom up: a module may import its own layer and those beneath it. A package stands for all in it.
 LAYERS: list[set[str]] = [
-    {"_errors", "_http", "_log", "_payload"},  # values and tools that know nothing else
+    {"_errors", "_http", "_log", "_logsink", "_payload"},  # values and tools that know nothing else
     {"_barrier", "_blocking", "_collector", "_heartbeat"},  # tools for whoever runs something
     {"abc"},  # the seams
     {"_calls", "_config", "_parsers", "_primus", "_registry", "_rooms", "_session", "_transforms"},
@@ -274,7 +274,11 @@ def test_these_libraries_are_imported_by_one_file_at_most(library: str) -> None:
     assert len(importers(library)) <= 1, importers(library)
 
 
-@pytest.mark.parametrize("library", ["asyncio", "anyio", "concurrent", "threading", "h11"])
+def test_one_file_has_a_thread_of_its_own() -> None:
+    assert importers("threading") == ["ahtransport._logsink"]
+
+
+@pytest.mark.parametrize("library", ["asyncio", "anyio", "concurrent", "h11"])
 def test_these_libraries_are_not_imported(library: str) -> None:
     assert not importers(library)
 

@@ -10,7 +10,7 @@ from time import monotonic, perf_counter
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 __all__ = ["BlockingWatch"]
 
@@ -50,4 +50,5 @@ class BlockingWatch(trio.abc.Instrument):
                     "the event loop was blocked for %.0f ms: a handler computes or waits without trio; "
                     "trio.to_thread.run_sync is for such work",
                     took * 1000,
+                    extra=fields("loop.blocked", duration=round(took, 3)),
                 )

@@ -12,7 +12,7 @@ from ahtransport._config import read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 from ahtransport.client import Wire
@@ -135,7 +135,8 @@ class Mount:
             options = dict(getattr(self.transformer, "client_options", dict)())
             modules = dict(getattr(self.transformer, "client_modules", dict)())
         except Exception:
-            _log.exception("the client side of the transformer %s failed", self.transformer.name)
+            extra = fields("failure", transformer=self.transformer.name)
+            _log.exception("the client side of the transformer %s failed", self.transformer.name, extra=extra)
         return Wire(self.transformer.name, self.pathname, modules, options)
 
     def takes(self, path: str) -> bool:

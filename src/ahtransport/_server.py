@@ -14,7 +14,8 @@ from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._listening import Namespace
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
+from ahtransport._logsink import install
 from ahtransport._mount import Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.head import Limits
@@ -193,14 +194,18 @@ class Server(Registering):
     # -- running
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``.
+        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``. Logs to stderr as
+        ``general.log_format`` says, unless the program has set up logging itself.
 
         Raises:
             OSError: the address can't be listened on.
         """
-        if not logging.getLogger().handlers and not _log.handlers:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        trio.run(self._run)
+        logs = None if _log.handlers else install(logging.INFO, self.config.general.log_format)
+        try:
+            trio.run(self._run)
+        finally:
+            if logs is not None:
+                logs.uninstall()
 
     async def _run(self) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -208,17 +213,18 @@ class Server(Registering):
                 nursery.start_soon(self._heed, signals, nursery.cancel_scope)
                 await nursery.start(self.serve)
                 names = ", ".join(mount.transformer.name for mount in self._mounts) or "no transformer"
-                _log.info("%s on %s", names, self.url)
+                _log.info("%s on %s", names, self.url, extra=fields("server.started", url=self.url))
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
 
     async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
-            if self.stopping:
-                _log.info("%s again: ending at once", signal.Signals(number).name)
+            extra = fields("server.stopping", signal=signal.Signals(number).name)
+            if self._stop.is_set():
+                _log.info("%s again: ending at once", signal.Signals(number).name, extra=extra)
                 scope.cancel()
             else:
-                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name)
+                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name, extra=extra)
                 self.shutdown()
 
     def shutdown(self) -> None:
@@ -257,7 +263,7 @@ class Server(Registering):
                     await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
                 if warning := cors_warning(options.origins, options.credentials):
-                    _log.warning(warning)
+                    _log.warning(warning, extra=fields("config.warning"))
                 task_status.started(self.addresses)
                 try:
                     await self._stop.wait()

@@ -12,7 +12,7 @@ import trio
 
 from ahtransport._actions.inputs import given_inputs, maybe_await, read_inputs
 from ahtransport._errors import ActionError, ConnectionClosed, RoomError
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from ahtransport._actions.declare import Action, Actions
@@ -266,7 +266,8 @@ class Runner:
             return Outcome(call.response, *shown, error)
         # (An action that notices that its client is gone has not failed.)
         if log and not isinstance(error, ConnectionClosed):
-            logger.error("action %s failed", call.action.name, exc_info=error)
+            extra = fields("action.failed", call.connection, action=call.action.name)
+            logger.error("action %s failed", call.action.name, exc_info=error, extra=extra)
         return Outcome({}, INTERNAL_ERROR, 500, error)
 
     async def _run(self, call: ActionCall) -> Outcome:
@@ -277,7 +278,8 @@ class Runner:
         with trio.move_on_after(timeout):
             await self._steps(call)
             return Outcome(call.response)
-        logger.warning("action %s took more than %g seconds", call.action.name, timeout)
+        extra = fields("action.timeout", call.connection, action=call.action.name, duration=timeout)
+        logger.warning("action %s took more than %g seconds", call.action.name, timeout, extra=extra)
         return _refused("this action took too long", 504)
 
     async def _steps(self, call: ActionCall) -> None:

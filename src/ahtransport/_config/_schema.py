@@ -86,6 +86,12 @@ class General:
         "A warning is logged when a handler keeps everybody waiting for longer than this, because it computes or waits "
         "without trio.",
     )
+    log_format: str = option(
+        "text",
+        Choices(choices=("text", "json")),
+        "How `server.run()` and the command line write the log: lines for people, or one JSON object per line. A "
+        "program that sets up logging itself is left alone.",
+    )
     tune_gc: bool = option(
         True,
         Flag(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
@@ -169,7 +169,7 @@ class Host:
                     # Whoever is connected stays so; who waits outside is taken when something is free again.
                     if trio.current_time() >= quiet_until:
                         quiet_until = trio.current_time() + _QUIET
-                        _log.error("can't accept connections for now: %s", error)
+                        _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
                     await trio.sleep(0.1)
                 elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
                     raise
@@ -198,7 +198,7 @@ class Host:
         try:
             channel.start()
         except OSError as error:  # the kernel has no room for it in the selector
-            _log.error("can't serve a connection: %s", error)
+            _log.error("can't serve a connection: %s", error, extra=fields("accept.failed", remote=peer[0]))
             channel.abort()
 
     def attach(

@@ -172,7 +172,7 @@ class HttpWire:
     async def _ask(self, request: Request) -> Response:
         """Get the application's response, whatever it raises."""
         response: Any = None
-        with contained(f"{request.method} {request.path!r}") as trouble:
+        with contained(f"{request.method} {request.path!r}", about=request) as trouble:
             try:
                 response = await self._host.application.handle_request(request)
             except Reject as refusal:
@@ -185,7 +185,7 @@ class HttpWire:
         websocket = WebSocketWire(self._channel, self._host)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
-            with contained(f"upgrade of {request.path!r}") as trouble:
+            with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
                     check_upgrade(head)
                     receiver = await self._host.application.handle_upgrade(request, websocket)
