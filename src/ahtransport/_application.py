@@ -151,6 +151,7 @@ class Application:
     def add(self, connection: Connection) -> None:
         """A connection is there: it is in the table, and its heartbeat begins."""
         self.connections[connection.id] = connection
+        self.shared.counters.accepted[connection.transformer] += 1
         if _access.isEnabledFor(logging.DEBUG):
             text = "connection %s opened from %s by %s"
             extra = fields("connection.opened", connection)
@@ -197,6 +198,7 @@ class Application:
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""
+        self.shared.counters.close(code)
         if _access.isEnabledFor(logging.INFO):
             duration = round(max(0.0, time.time() - connection.connected_at), 3)
             extra = fields("connection.closed", connection, code=code, reason=reason, duration=duration)

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
     from ahtransport.client import BrowserClient
 
-__all__ = ["Choice", "Mount", "choices", "session_key"]
+__all__ = ["COUNTED", "Choice", "Mount", "choices", "session_key"]
 
 _log = get_logger()
 
+#: Left in a request whose refusal has been counted.
+COUNTED: Final = "ahtransport refusal counted"
 _KEY: Final = "servers.websocket.server.transformer"
 
 #: Whose protocol the spec speaks of: the newest generation of clients that is tested.
@@ -124,6 +126,7 @@ class Mount:
         #: The generated client that this transformer is part of, and its place in there.
         self.browser: BrowserClient | None = None
         self.place = 0
+        self._shared.counters.accepted[self.transformer.name] += 0  # it is told of from the start
         # Where several share a pathname, a request is for the first that says so.
         self.claims: Callable[[Request], bool] = getattr(self.transformer, "claims", lambda request: True)
 
@@ -216,7 +219,13 @@ class Mount:
         application = self._namespaces.model(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")
-        await application.authorize(request)
+        try:
+            await application.authorize(request)
+        except Reject as refusal:
+            # Not every transformer answers it by HTTP, where all other refusals are counted.
+            self._shared.counters.refused[refusal.status] += 1
+            request.state[COUNTED] = True
+            raise
 
     def connect(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,11 +17,11 @@ from ahtransport._errors import ConfigError, Reject
 from ahtransport._listening import Namespace
 from ahtransport._log import fields, get_logger
 from ahtransport._logsink import install
-from ahtransport._mount import Mount, choices, session_key
+from ahtransport._mount import COUNTED, Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
-from ahtransport._registering import Registering
+from ahtransport._observing import Observing
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._shared import Shared
@@ -45,7 +46,7 @@ __all__ = ["Server"]
 _log = get_logger()
 
 
-class Server(Registering):
+class Server(Observing):
     """A realtime server, configured but not yet running.
 
     Args:
@@ -81,6 +82,7 @@ class Server(Registering):
         self._mounts: list[Mount] = []
         self._stop = trio.Event()
         self._running = False
+        self._lingering = False  # told to stop, and going on for ``shutdown_delay``
         self._host: Host | None = None
         self._namespaces = self._build(None)
         if handler is not None:
@@ -107,6 +109,7 @@ class Server(Registering):
         self._mounts = []
         if config.servers.websocket.enabled:
             self._mounts = [Mount(namespaces, config, choice, self._cors) for choice in choices(config)]
+        self._probes = self._make_probes()
         self._browser = self._make_browser(parser)
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return namespaces
@@ -180,10 +183,13 @@ class Server(Registering):
         host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    def _counted_host(self) -> Host | None:
+        return self._host
+
     @property
     def stopping(self) -> bool:
-        """Whether the drain has begun."""
-        return self._stop.is_set()
+        """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
+        return self._stop.is_set() and not self._lingering
 
     def session_for(self, request: Request) -> Session:
         """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
@@ -228,9 +234,11 @@ class Server(Registering):
                 self.shutdown()
 
     def shutdown(self) -> None:
-        """Begin to stop: accept nobody, tell the clients, give handlers ``shutdown_grace``, then end. Returns at once;
-        :meth:`serve` returns when it is done."""
-        self._stop.set()
+        """Begin to stop: after ``shutdown_delay``, accept nobody, tell the clients, give handlers ``shutdown_grace``,
+        then end. Returns at once; :meth:`serve` returns when it is done."""
+        if not self._stop.is_set():
+            self._lingering = self._running and self.config.servers.websocket.shutdown_delay > 0
+            self._stop.set()
 
     async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`shutdown` or cancellation; ``await nursery.start(server.serve)`` gives the addresses.
@@ -249,8 +257,9 @@ class Server(Registering):
         self._stop = trio.Event()
         self._ended = trio.Event()
         shared = self._namespaces.shared
-        self._host = self._make_host()
-        watch = BlockingWatch(self.config.general.blocking_warning)
+        self._host = self._make_host(self._host)
+        self._watch = watch = BlockingWatch(self.config.general.blocking_warning)
+        self._since = time.monotonic()
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         restore_collector = tune_collector() if self.config.general.tune_gc else None
@@ -264,9 +273,13 @@ class Server(Registering):
                 options = self.config.servers.websocket.server
                 if warning := cors_warning(options.origins, options.credentials):
                     _log.warning(warning, extra=fields("config.warning"))
+                nursery.start_soon(self._tell_of_hidden)
                 task_status.started(self.addresses)
                 try:
                     await self._stop.wait()
+                    if self._lingering:
+                        await trio.sleep(self.config.servers.websocket.shutdown_delay)
+                        self._lingering = False
                     await self._drain(self._host)
                 finally:
                     # What has no stream at the moment, such as a session between two polls, would not notice the end.
@@ -280,11 +293,12 @@ class Server(Registering):
                 restore_collector()
             shared.started(None)
             self._running = False
+            self._since = None
             self._ended.set()
 
-    def _make_host(self) -> Host:
+    def _make_host(self, before: Host | None) -> Host:
         web, options = self.config.servers.web, self.config.servers.websocket.server
-        return Host(
+        host = Host(
             self,
             self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
@@ -297,7 +311,11 @@ class Server(Registering):
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
             reactor=self._driver == "reactor",
+            refused=self._namespaces.shared.counters.refused,
         )
+        if before is not None:
+            host.gone = before.gone
+        return host
 
     async def _drain(self, host: Host) -> None:
         """Stop accepting, say goodbye to everybody, and wait a while for it to be heard."""
@@ -321,6 +339,9 @@ class Server(Registering):
             Reject: it is refused.
         """
         apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        probe = self._probes.get(request.path)
+        if probe is not None and request.path not in self._routes:
+            return await probe(request)  # before any middleware, which may want to know who asks
         response = await self.middleware.run(request)
         if response is not None:
             return response
@@ -330,7 +351,11 @@ class Server(Registering):
                 return response
         mount, handler = self._find(request)
         if mount is not None:
-            return await mount.handle_request(request)
+            try:
+                return await mount.handle_request(request)
+            except Reject as refusal:
+                self._count(request, refusal)
+                raise
         if handler is not None:
             return await handler(request)
         raise Reject(404, "not found")
@@ -341,6 +366,17 @@ class Server(Registering):
         Raises:
             Reject: it is refused.
         """
+        try:
+            return await self._take_upgrade(request, socket)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+
+    def _count(self, request: Request, refusal: Reject) -> None:
+        if COUNTED not in request.state:
+            self._namespaces.shared.counters.refused[refusal.status] += 1
+
+    async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         apply_forwarded(request, self.config.servers.web.trusted_proxies)
         response = await self.middleware.run(request)
         if response is not None:

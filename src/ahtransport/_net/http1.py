@@ -216,6 +216,7 @@ class HttpWire:
     def _refuse(self, refusal: Reject) -> None:
         """Answer a request that could not be understood, and hang up."""
         response = refusal_response(refusal)
+        self._host.refused[refusal.status] += 1
         self._keep_alive = False
         body = response.body if isinstance(response.body, bytes) else b""
         self._channel.write(self._head_lines(response.status, response.headers, len(body)) + body)
