@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import trio
 
-from ahtransport._barrier import contained
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
 from ahtransport._log import fields, get_logger, losses
@@ -97,6 +96,7 @@ class Observing(Registering):
     _namespaces: Namespaces
     _stop: trio.Event  # set when it has been told to stop
     _probes: Mapping[str, Probe]
+    _hidden: list[str]  # where one of them answers, and a public file would have
     _watch: BlockingWatch | None = None
     _since: float | None = None  # when it began to serve, of time.monotonic
 
@@ -139,6 +139,8 @@ class Observing(Registering):
                     f"servers.websocket.server.pathname: {mount.pathname} is where servers.web.health or "
                     "servers.web.metrics answers"
                 )
+        public = web.public if web.enabled else ()
+        self._hidden = [path for path in probes if find_file(public, path) is not None]
         return probes
 
     def _trouble(self) -> str | None:
@@ -157,17 +159,12 @@ class Observing(Registering):
         headers = [("Cache-Control", "no-store")]
         return Response.json(200 if trouble is None else 503, {"status": trouble or "ok"}, headers)
 
-    async def _tell_of_hidden(self) -> None:
-        """Log whose paths collide: neither a route nor a file is to vanish without a word."""
-        public = self.config.servers.web.public if self.config.servers.web.enabled else ()
-        with contained("looking for files that are hidden"):
-            for path in self._probes:
-                extra = fields("path.hidden", path=path)
-                if path in self._routes:
-                    _log.info("%s is answered by your route, not by the server", path, extra=extra)
-                elif await trio.to_thread.run_sync(find_file, public, path, abandon_on_cancel=True) is not None:
-                    text = "the public file %s is hidden by servers.web.health or servers.web.metrics"
-                    _log.warning(text, path, extra=extra)
+    def _tell_of_hidden(self) -> None:
+        """Log which files have vanished behind a path of ours."""
+        for path in self._hidden:
+            if path not in self._routes:
+                text = "the public file %s is hidden by servers.web.health or servers.web.metrics"
+                _log.warning(text, path, extra=fields("path.hidden", path=path))
 
     # -- what is counted
 

@@ -273,7 +273,7 @@ class Server(Observing):
                 options = self.config.servers.websocket.server
                 if warning := cors_warning(options.origins, options.credentials):
                     _log.warning(warning, extra=fields("config.warning"))
-                nursery.start_soon(self._tell_of_hidden)
+                self._tell_of_hidden()
                 task_status.started(self.addresses)
                 try:
                     await self._stop.wait()
