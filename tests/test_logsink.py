@@ -70,7 +70,8 @@ def test_g12_json_lines_whatever_is_in_them() -> None:
 
 
 def test_g12_what_text_can_not_shorten_stays_whole() -> None:
-    entry = record("short", **{f"number_{number}": number for number in range(100)})
+    numbers: dict[str, Any] = {f"number_{number}": number for number in range(100)}
+    entry = record("short", **numbers)
     assert json.loads(JSONLines().format(entry))["number_99"] == 99
 
 
