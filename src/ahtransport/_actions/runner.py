@@ -226,7 +226,6 @@ class Runner:
             refusal = _refused(f"this action does not support the {connection.type} connection type", 400)
         else:
             tally.pending += 1
-            self.pending += 1
             return ActionCall(connection, action, dict(params))
         self.failed += 1
         return refusal
@@ -263,20 +262,18 @@ class Runner:
     async def run(self, call: ActionCall, tally: Tally, *, log: bool = True) -> Outcome:
         """Run an accepted call and count it down. Nothing but a cancellation is raised; what must not be shown to a
         client is logged, unless the caller sees to it."""
-        failed = 1
+        self.pending += 1
         try:
-            outcome = await self._run(call)
-            failed = outcome.error is not None
-            return outcome
+            return await self._run(call)
         # SystemExit too: an action must not end the server by calling something that calls exit().
         except (Exception, SystemExit) as error:
             return self._failed(call, error, log=log)
         finally:
             tally.pending -= 1
             self.pending -= 1
-            self.failed += failed
 
     def _failed(self, call: ActionCall, error: Exception | SystemExit, *, log: bool) -> Outcome:
+        self.failed += 1
         shown = told(error)
         if shown is not None:
             return Outcome(call.response, *shown, error)
@@ -296,6 +293,7 @@ class Runner:
             return Outcome(call.response)
         extra = fields("action.timeout", call.connection, action=call.action.name, duration=timeout)
         logger.warning("action %s took more than %g seconds", call.action.name, timeout, extra=extra)
+        self.failed += 1
         return _refused("this action took too long", 504)
 
     async def _steps(self, call: ActionCall) -> None:
