@@ -30,6 +30,7 @@ APPLICATIONS = [
     "RoomError",
     "Rooms",
     "Server",
+    "ServerStatistics",
     "Session",
     "UnknownTransformer",
     "__version__",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class Deadlines:
                 try:
                     callback()
                 except Exception:
-                    _log.exception("a deadline's callback failed")
+                    _log.exception("a deadline's callback failed", extra=fields("failure", what="a deadline"))
             with trio.CancelScope() as self._sleeper:
                 if self._heap:
                     await trio.sleep_until(self._heap[0].when)

@@ -195,6 +195,10 @@ class Request:
         self._cookies: dict[str, str] | None = None
 
     @property
+    def _log_fields(self) -> Mapping[str, object]:
+        return {"remote": self.remote_ip, "method": self.method, "path": self.path}
+
+    @property
     def query(self) -> Mapping[str, str]:
         """The query's parameters, percent-decoded; of a repeated name the first value counts.
 

@@ -203,7 +203,7 @@ class Incoming(Outgoing):
 
     async def _try_event_later(self, handler: EventHandler, args: tuple[Any, ...], ack: int | None) -> None:
         what = f"the handler of an event of connection {self.id}"
-        with contained(what, self._is_farewell) as trouble:
+        with contained(what, self._is_farewell, self) as trouble:
             await self._run_call(handler.function, args, ack)
         if trouble.caught is not None:
             self._application.failed(self._whole, trouble.caught, logged=True)
@@ -239,7 +239,7 @@ class Incoming(Outgoing):
                 while self._jobs:
                     function, args = self._jobs.popleft()
                     self._relieve()
-                    with contained(f"the handler of connection {self.id}", self._is_farewell) as trouble:
+                    with contained(f"the handler of connection {self.id}", self._is_farewell, self) as trouble:
                         result = function(*args)
                         if result is not None:
                             await result

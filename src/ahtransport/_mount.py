@@ -12,7 +12,7 @@ from ahtransport._config import read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 from ahtransport.client import Wire
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
     from ahtransport.client import BrowserClient
 
-__all__ = ["Choice", "Mount", "choices", "session_key"]
+__all__ = ["COUNTED", "Choice", "Mount", "choices", "session_key"]
 
 _log = get_logger()
 
+#: Left in a request whose refusal has been counted.
+COUNTED: Final = "ahtransport refusal counted"
 _KEY: Final = "servers.websocket.server.transformer"
 
 #: Whose protocol the spec speaks of: the newest generation of clients that is tested.
@@ -126,6 +128,7 @@ class Mount:
         #: The generated client that this transformer is part of, and its place in there.
         self.browser: BrowserClient | None = None
         self.place = 0
+        self._shared.counters.accepted[self.transformer.name] += 0  # it is told of from the start
         # Where several share a pathname, a request is for the first that says so.
         self.claims: Callable[[Request], bool] = getattr(self.transformer, "claims", lambda request: True)
 
@@ -137,7 +140,8 @@ class Mount:
             options = dict(getattr(self.transformer, "client_options", dict)())
             modules = dict(getattr(self.transformer, "client_modules", dict)())
         except Exception:
-            _log.exception("the client side of the transformer %s failed", self.transformer.name)
+            extra = fields("failure", transformer=self.transformer.name)
+            _log.exception("the client side of the transformer %s failed", self.transformer.name, extra=extra)
         return Wire(self.transformer.name, self.pathname, modules, options)
 
     def takes(self, path: str) -> bool:
@@ -212,7 +216,13 @@ class Mount:
         application = self._namespaces.model(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")
-        await application.authorize(request)
+        try:
+            await application.authorize(request)
+        except Reject as refusal:
+            # Not every transformer answers it by HTTP, where all other refusals are counted.
+            self._shared.counters.refused[refusal.status] += 1
+            request.state[COUNTED] = True
+            raise
 
     def connect(
         self,

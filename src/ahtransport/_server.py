@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
+from inspect import iscoroutine
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,12 +17,13 @@ from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
 from ahtransport._listening import Namespace
-from ahtransport._log import get_logger
-from ahtransport._mount import Mount, choices, session_key
+from ahtransport._log import fields, get_logger
+from ahtransport._logsink import install
+from ahtransport._mount import COUNTED, Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
-from ahtransport._registering import Registering
+from ahtransport._observing import Observing
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._shared import Shared
@@ -45,7 +48,7 @@ __all__ = ["Server"]
 _log = get_logger()
 
 
-class Server(Registering):
+class Server(Observing):
     """A realtime server, configured but not yet running.
 
     Args:
@@ -81,6 +84,7 @@ class Server(Registering):
         self._mounts: list[Mount] = []
         self._stop = trio.Event()
         self._running = False
+        self._lingering = False  # told to stop, and going on for ``shutdown_delay``
         self._host: Host | None = None
         self._namespaces = self._build(None)
         if handler is not None:
@@ -107,6 +111,7 @@ class Server(Registering):
         self._mounts = []
         if config.servers.websocket.enabled:
             self._mounts = [Mount(namespaces, config, choice, self._cors) for choice in choices(config)]
+        self._probes = self._make_probes()
         self._browser = self._make_browser(parser)
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return namespaces
@@ -180,10 +185,13 @@ class Server(Registering):
         host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    def _counted_host(self) -> Host | None:
+        return self._host
+
     @property
     def stopping(self) -> bool:
-        """Whether the drain has begun."""
-        return self._stop.is_set()
+        """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
+        return self._stop.is_set() and not self._lingering
 
     def session_for(self, request: Request) -> Session:
         """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
@@ -194,14 +202,18 @@ class Server(Registering):
     # -- running
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``.
+        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``. Logs to stderr as
+        ``general.log_format`` says, unless the program has set up logging itself.
 
         Raises:
             OSError: the address can't be listened on.
         """
-        if not logging.getLogger().handlers and not _log.handlers:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        trio.run(self._run)
+        logs = None if _log.handlers else install(logging.INFO, self.config.general.log_format)
+        try:
+            trio.run(self._run)
+        finally:
+            if logs is not None:
+                logs.uninstall()
 
     async def _run(self) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -209,23 +221,26 @@ class Server(Registering):
                 nursery.start_soon(self._heed, signals, nursery.cancel_scope)
                 await nursery.start(self.serve)
                 names = ", ".join(mount.transformer.name for mount in self._mounts) or "no transformer"
-                _log.info("%s on %s", names, self.url)
+                _log.info("%s on %s", names, self.url, extra=fields("server.started", url=self.url))
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
 
     async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
-            if self.stopping:
-                _log.info("%s again: ending at once", signal.Signals(number).name)
+            extra = fields("server.stopping", signal=signal.Signals(number).name)
+            if self._stop.is_set():
+                _log.info("%s again: ending at once", signal.Signals(number).name, extra=extra)
                 scope.cancel()
             else:
-                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name)
+                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name, extra=extra)
                 self.shutdown()
 
     def shutdown(self) -> None:
-        """Begin to stop: accept nobody, tell the clients, give handlers ``shutdown_grace``, then end. Returns at once;
-        :meth:`serve` returns when it is done."""
-        self._stop.set()
+        """Begin to stop: after ``shutdown_delay``, accept nobody, tell the clients, give handlers ``shutdown_grace``,
+        then end. Returns at once; :meth:`serve` returns when it is done."""
+        if not self._stop.is_set():
+            self._lingering = self._running and self.config.servers.websocket.shutdown_delay > 0
+            self._stop.set()
 
     async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`shutdown` or cancellation; ``await nursery.start(server.serve)`` gives the addresses.
@@ -244,8 +259,9 @@ class Server(Registering):
         self._stop = trio.Event()
         self._ended = trio.Event()
         shared = self._namespaces.shared
-        self._host = self._make_host()
-        watch = BlockingWatch(self.config.general.blocking_warning)
+        self._host = self._make_host(self._host)
+        self._watch = watch = BlockingWatch(self.config.general.blocking_warning)
+        self._since = time.monotonic()
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         restore_collector = tune_collector() if self.config.general.tune_gc else None
@@ -258,10 +274,14 @@ class Server(Registering):
                     await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
                 if warning := cors_warning(options.origins, options.credentials):
-                    _log.warning(warning)
+                    _log.warning(warning, extra=fields("config.warning"))
+                self._tell_of_hidden()
                 task_status.started(self.addresses)
                 try:
                     await self._stop.wait()
+                    if self._lingering:
+                        await trio.sleep(self.config.servers.websocket.shutdown_delay)
+                        self._lingering = False
                     await self._drain(self._host)
                 finally:
                     # What has no stream at the moment, such as a session between two polls, would not notice the end.
@@ -275,11 +295,12 @@ class Server(Registering):
                 restore_collector()
             shared.started(None)
             self._running = False
+            self._since = None
             self._ended.set()
 
-    def _make_host(self) -> Host:
+    def _make_host(self, before: Host | None) -> Host:
         web, options = self.config.servers.web, self.config.servers.websocket.server
-        return Host(
+        host = Host(
             self,
             self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
@@ -292,7 +313,11 @@ class Server(Registering):
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
             reactor=self._driver == "reactor",
+            refused=self._namespaces.shared.counters.refused,
         )
+        if before is not None:
+            host.gone = before.gone
+        return host
 
     async def _drain(self, host: Host) -> None:
         """Stop accepting, say goodbye to everybody, and wait a while for it to be heard."""
@@ -316,6 +341,9 @@ class Server(Registering):
             Reject: it is refused.
         """
         apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        probe = self._probes.get(request.path)
+        if probe is not None and request.path not in self._routes:
+            return probe(request)  # before any middleware, which may want to know who asks
         return self._after_middleware(request) if self.middleware.at_work else self._answer(request)
 
     async def _after_middleware(self, request: Request) -> Response:
@@ -329,10 +357,22 @@ class Server(Registering):
                 return answer
         mount, handler = self._find(request)
         if mount is not None:
-            return mount.handle_request(request)
+            try:
+                given = mount.handle_request(request)
+            except Reject as refusal:
+                self._count(request, refusal)
+                raise
+            return self._counting(request, given) if iscoroutine(given) else given
         if handler is not None:
             return handler(request)
         raise Reject(404, "not found")
+
+    async def _counting(self, request: Request, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Take a WebSocket (called by hosts).
@@ -340,6 +380,17 @@ class Server(Registering):
         Raises:
             Reject: it is refused.
         """
+        try:
+            return await self._take_upgrade(request, socket)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+
+    def _count(self, request: Request, refusal: Reject) -> None:
+        if COUNTED not in request.state:
+            self._namespaces.shared.counters.refused[refusal.status] += 1
+
+    async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         apply_forwarded(request, self.config.servers.web.trusted_proxies)
         response = await self.middleware.run(request)
         if response is not None:

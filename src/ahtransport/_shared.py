@@ -9,6 +9,7 @@ import trio
 from ahtransport._heartbeat import Deadlines
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._primus import Codec
+from ahtransport._statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +36,7 @@ class Shared:
         self.codec = Codec(parser)
         self.sessions = sessions
         self.deadlines = Deadlines()
+        self.counters = Counters()
         self._nursery: trio.Nursery | None = None
         self._running = 0
         self._idle = trio.Event()

@@ -86,6 +86,12 @@ class General:
         "A warning is logged when a handler keeps everybody waiting for longer than this, because it computes or waits "
         "without trio.",
     )
+    log_format: str = option(
+        "text",
+        Choices(choices=("text", "json")),
+        "How `server.run()` and the command line write the log: lines for people, or one JSON object per line. A "
+        "program that sets up logging itself is left alone.",
+    )
     tune_gc: bool = option(
         True,
         Flag(),
@@ -270,6 +276,12 @@ class WebSocketServers:
     destroy_clients_on_shutdown: bool = option(
         False, Flag(), "Whether clients are told not to come back when the server stops."
     )
+    shutdown_delay: float = option(
+        0,
+        Duration(zero="none"),
+        "How long the server goes on as before when it is told to stop, while `health` says 503, so that load "
+        "balancers send nobody any more.",
+    )
     shutdown_grace: float = option(
         10000, Duration(zero="at once"), "How long handlers may go on after a shutdown began before they are cancelled."
     )
@@ -327,6 +339,22 @@ class WebServer:
     padding: int = option(2, Whole(maximum=16), "The indentation of the API's JSON answers.")
     api_path: str = option(
         "/api", Text(pattern=_PATH, what='a path such as "/api"', strip="/"), "Where the API is served."
+    )
+    health: str = option(
+        "/healthz",
+        Text(pattern=_PATH, what='a path such as "/healthz"', none=True),
+        "Where the server says whether it serves, for load balancers: 200, or 503 while it stops. Empty or false: "
+        "nowhere.",
+    )
+    metrics: str = option(
+        False,
+        Text(pattern=_PATH, what='a path such as "/metrics"', none=True),
+        "Where Prometheus finds the statistics; needs the extra `prometheus`. Empty or false: nowhere.",
+    )
+    metrics_addresses: tuple[str, ...] = option(
+        ["127.0.0.0/8", "::1"],
+        Addresses(commas=True),
+        "Who may read the metrics, after `trusted_proxies`; others: 403.",
     )
     server_information: bool = option(True, Flag(), "Whether the API's answers have `serverInformation`.")
     requester_information: bool = option(True, Flag(), "Whether the API's answers have `requesterInformation`.")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
+from ahtransport._net.channel import NO_TRAFFIC
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
@@ -20,7 +22,7 @@ from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request, Response
@@ -54,6 +56,8 @@ class Host:
     Attributes:
         addresses: what is listened on, as (host, port) pairs; filled when listening begins.
         drained: set when every connection is closed after :meth:`stop`.
+        refused: how many requests it could not understand, by the status of the answer.
+        gone: the bytes that the sockets which are closed have received and sent.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Host:
         flush_timeout: float = 10.0,
         close_timeout: float = 5.0,
         reactor: bool = True,
+        refused: Counter[int] | None = None,
     ) -> None:
         self.application = application
         self.deadlines = deadlines
@@ -84,6 +89,8 @@ class Host:
         self.flush_timeout = flush_timeout
         self.close_timeout = close_timeout
         self.addresses: list[tuple[str, int]] = []
+        self.refused: Counter[int] = Counter() if refused is None else refused
+        self.gone = NO_TRAFFIC
         self._use_reactor = reactor
         self._reactor: Reactor | None = None
         self._acceptors: list[Acceptor] = []
@@ -97,6 +104,11 @@ class Host:
     def open_channels(self) -> int:
         """How many sockets are open, WebSockets and others."""
         return len(self._channels)
+
+    @property
+    def channels(self) -> Collection[Channel]:
+        """The sockets that are open."""
+        return self._channels
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run ``fn`` beside everything else; it must have a crash barrier of its own."""
@@ -169,7 +181,7 @@ class Host:
                     # Whoever is connected stays so; who waits outside is taken when something is free again.
                     if trio.current_time() >= quiet_until:
                         quiet_until = trio.current_time() + _QUIET
-                        _log.error("can't accept connections for now: %s", error)
+                        _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
                     await trio.sleep(0.1)
                 elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
                     raise
@@ -198,7 +210,7 @@ class Host:
         try:
             channel.start()
         except OSError as error:  # the kernel has no room for it in the selector
-            _log.error("can't serve a connection: %s", error)
+            _log.error("can't serve a connection: %s", error, extra=fields("accept.failed", remote=peer[0]))
             channel.abort()
 
     def attach(
@@ -221,6 +233,8 @@ class Host:
 
     def _lost(self, channel: Channel) -> None:
         self._channels.discard(channel)
+        received, sent = channel.traffic()
+        self.gone = (self.gone[0] + received, self.gone[1] + sent)
         self._drained.set()
 
 

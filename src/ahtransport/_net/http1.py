@@ -205,7 +205,7 @@ class HttpWire:
             answer = refusal_response(refusal)
         except BaseException as error:
             answer = _internal_error()
-            with contained(f"{request.method} {request.path!r}"):
+            with contained(f"{request.method} {request.path!r}", about=request):
                 raise error
         if isinstance(answer, Response):
             self._send(request, answer)
@@ -228,7 +228,7 @@ class HttpWire:
     async def _wait_for(self, request: Request, answer: Any, scope: trio.CancelScope) -> None:
         with scope, contained("an HTTP connection"):
             response: Any = None
-            with contained(f"{request.method} {request.path!r}") as trouble:
+            with contained(f"{request.method} {request.path!r}", about=request) as trouble:
                 try:
                     response = await answer if isawaitable(answer) else answer
                 except Reject as refusal:
@@ -245,7 +245,7 @@ class HttpWire:
         websocket = WebSocketWire(self._channel, self._host)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
-            with contained(f"upgrade of {request.path!r}") as trouble:
+            with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
                     check_upgrade(head)
                     receiver = await self._host.application.handle_upgrade(request, websocket)
@@ -279,6 +279,7 @@ class HttpWire:
     def _refuse(self, refusal: Reject) -> None:
         """Answer a request that could not be understood, and hang up."""
         response = refusal_response(refusal)
+        self._host.refused[refusal.status] += 1
         body = response.body if isinstance(response.body, bytes) else b""
         self._channel.write(response_head(response.status, response.headers, len(body), keep_alive=False) + body)
         self._buffer.clear()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ahtransport._http import Headers, Request
 
-__all__ = ["TrustedProxies", "apply_forwarded"]
+__all__ = ["TrustedProxies", "apply_forwarded", "is_proxy"]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,6 +55,12 @@ class TrustedProxies:
 @functools.lru_cache(maxsize=64)
 def _proxies(entries: tuple[str, ...]) -> TrustedProxies:
     return TrustedProxies(entries)
+
+
+def is_proxy(peer: str, trusted: tuple[str, ...]) -> bool:
+    """Tell whether an address is one of those whose word on other addresses is believed."""
+    address, _ = _address(peer)
+    return address is not None and address in _proxies(trusted)
 
 
 def apply_forwarded(request: Request, trusted: TrustedProxies | tuple[str, ...]) -> None:
