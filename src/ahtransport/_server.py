@@ -13,10 +13,12 @@ from ahtransport._blocking import BlockingWatch
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._listening import Namespace
 from ahtransport._log import get_logger
 from ahtransport._mount import Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
+from ahtransport._net.certificate import Certificate
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._registering import Registering
@@ -92,12 +94,10 @@ class Server(Registering):
         config = self.config
         options = config.servers.websocket.server
         web = config.servers.web
-        for key, unsupported in {
-            "servers.web.secure": web.secure,
-            "servers.websocket.server.compression": options.compression,
-        }.items():
-            if unsupported:
-                raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        if options.compression:
+            key = "servers.websocket.server.compression"
+            raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        self._certificate = Certificate(web.cert, web.key) if web.secure else None
         parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         shared = Shared(options, parser, sessions)
@@ -177,7 +177,8 @@ class Server(Registering):
     def url(self) -> str:
         """Where the server is reached, such as ``"http://127.0.0.1:8080"``."""
         host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self._certificate is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def stopping(self) -> bool:
@@ -203,7 +204,7 @@ class Server(Registering):
         trio.run(self._run)
 
     async def _run(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangup_signals(self)) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, signals, nursery.cancel_scope)
                 await nursery.start(self.serve)
@@ -214,7 +215,9 @@ class Server(Registering):
 
     async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
-            if self.stopping:
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                await heed_hangup(self)
+            elif self.stopping:
                 _log.info("%s again: ending at once", signal.Signals(number).name)
                 scope.cancel()
             else:
@@ -225,6 +228,18 @@ class Server(Registering):
         """Begin to stop: accept nobody, tell the clients, give handlers ``shutdown_grace``, then end. Returns at once;
         :meth:`serve` returns when it is done."""
         self._stop.set()
+
+    async def reload_certificate(self) -> None:
+        """Read the files ``servers.web.cert`` and ``key`` again; connections from now on get what is in them, and those
+        that are open go on as they are. SIGHUP does this, where :meth:`run` or ``ahtransport serve`` runs the server.
+
+        Raises:
+            ConfigError: they can't be used; the certificate from before stays.
+            RuntimeError: ``servers.web.secure`` is off.
+        """
+        if self._certificate is None:
+            raise RuntimeError("this server has no certificate: servers.web.secure is off")
+        await trio.to_thread.run_sync(self._certificate.load)
 
     async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`shutdown` or cancellation; ``await nursery.start(server.serve)`` gives the addresses.
@@ -291,6 +306,8 @@ class Server(Registering):
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
             reactor=self._driver == "reactor",
+            certificate=self._certificate,
+            handshake_timeout=web.handshake_timeout,
         )
 
     async def _drain(self, host: Host) -> None:

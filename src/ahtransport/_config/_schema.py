@@ -309,9 +309,10 @@ class WebServer:
         ["public"], Texts(what="directories"), "Directories whose files are served, the first that has a file wins."
     )
     fingerprint: Fingerprint = dataclasses.field(default_factory=Fingerprint)
-    secure: bool = option(False, Flag(), "HTTPS and WSS on the same port; needs `cert` and `key`.")
-    cert: str = option("", Text(path=True), "The certificate chain's file (PEM).")
-    key: str = option("", Text(path=True), "The private key's file (PEM).")
+    secure: bool = option(False, Flag(), "HTTPS and WSS on the same port; needs `cert`.")
+    cert: str = option("", Text(path=True), "The certificate's file (PEM), followed by those between it and the root.")
+    key: str = option("", Text(path=True), "The private key's file (PEM); empty: it is in the file `cert`, too.")
+    handshake_timeout: float = option(10000, Duration(), "How long a TLS handshake may take.")
     trusted_proxies: tuple[str, ...] = option(
         [], Addresses(commas=True), "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."
     )
