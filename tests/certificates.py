@@ -50,13 +50,23 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-async def dial(address: tuple[str, int], context: ssl.SSLContext | None = None) -> trio.SSLStream[trio.SocketStream]:
+async def dial(address: tuple[str, int]) -> trio.SSLStream[trio.SocketStream]:
     """Connect, and shake hands.
 
     Raises:
         trio.BrokenResourceError: there was no handshake.
     """
-    stream = await trio.open_tcp_stream(*address)
+    return await shake_hands(await trio.open_tcp_stream(*address))
+
+
+async def shake_hands(
+    stream: trio.SocketStream, context: ssl.SSLContext | None = None
+) -> trio.SSLStream[trio.SocketStream]:
+    """Have TLS on a connection.
+
+    Raises:
+        trio.BrokenResourceError: there was no handshake; the connection is closed.
+    """
     secure = trio.SSLStream(stream, context or client_context(), server_hostname="localhost", https_compatible=True)
     try:
         await secure.do_handshake()

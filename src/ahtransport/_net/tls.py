@@ -97,8 +97,11 @@ class TlsSocket:
         return self._raw.fileno()
 
     def close(self) -> None:
-        """Close the socket, without a word."""
+        """Close the socket: without a word, unless the peer has said goodbye, who is answered."""
         self.on_secure = None  # it holds those who hold this
+        if self.at_end and self.state is State.OPEN:
+            with suppress(OSError):
+                self.shutdown(socket.SHUT_WR)
         self._raw.close()
 
     # -- reading
