@@ -105,6 +105,7 @@ class Request:
         remote_ip: the client's address: ``peer``, or what a trusted proxy says.
         remote_port: likewise; 0 when a proxy does not tell.
         secure: whether the client uses TLS, here or at a trusted proxy.
+        host: the server's name and perhaps port, as the client knows it: the Host header, or what a trusted proxy says.
         auth: what a Socket.IO client sent along with its CONNECT; None for all others.
         state: free for middleware to leave things in.
         response_headers: added to whatever response is given, the 101 included.
@@ -112,6 +113,7 @@ class Request:
 
     __slots__ = (
         "_cookies",
+        "_host",
         "_query",
         "_read",
         "auth",
@@ -145,12 +147,22 @@ class Request:
         self.peer = peer
         self.remote_ip, self.remote_port = peer
         self.secure = secure
+        self._host: str | None = None
         self.auth: Any = None
         self.state: dict[str, Any] = {}
         self.response_headers: list[tuple[str, str]] = []
         self._read = read
         self._query: dict[str, str] | None = None
         self._cookies: dict[str, str] | None = None
+
+    @property
+    def host(self) -> str:
+        """See above; ``""`` when nobody says so."""
+        return self.headers.get("host", "") if self._host is None else self._host
+
+    @host.setter
+    def host(self, host: str) -> None:
+        self._host = host
 
     @property
     def query(self) -> Mapping[str, str]:

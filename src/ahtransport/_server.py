@@ -28,8 +28,8 @@ from ahtransport._shared import Shared
 from ahtransport._web.cors import Cors, cors_warning
 from ahtransport._web.files import StaticFiles
 from ahtransport._web.fingerprint import web_fingerprint
+from ahtransport._web.hosts import entrance, hosts_warning
 from ahtransport._web.middleware import Middleware
-from ahtransport._web.proxies import apply_forwarded
 
 if TYPE_CHECKING:
     import os
@@ -98,6 +98,7 @@ class Server(Registering):
             key = "servers.websocket.server.compression"
             raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
         self._certificate = Certificate(web.cert, web.key) if web.secure else None
+        self._entrance = entrance(web)
         parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         shared = Shared(options, parser, sessions)
@@ -271,8 +272,12 @@ class Server(Registering):
                 if self._browser is not None:
                     await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
-                if warning := cors_warning(options.origins, options.credentials):
-                    _log.warning(warning)
+                for warning in (
+                    cors_warning(options.origins, options.credentials),
+                    hosts_warning(self.addresses, self.config.servers.web.allowed_hosts),
+                ):
+                    if warning:
+                        _log.warning(warning)
                 task_status.started(self.addresses)
                 try:
                     await self._stop.wait()
@@ -331,7 +336,8 @@ class Server(Registering):
         Raises:
             Reject: it is refused.
         """
-        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        for look in self._entrance:
+            look(request)
         response = await self.middleware.run(request)
         if response is not None:
             return response
@@ -352,7 +358,8 @@ class Server(Registering):
         Raises:
             Reject: it is refused.
         """
-        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        for look in self._entrance:
+            look(request)
         response = await self.middleware.run(request)
         if response is not None:
             text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
