@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -162,7 +161,3 @@ async def test_requests_and_aiohttp(tmp_path: Path) -> None:
     async with running(server) as url:
         await _in_thread(url, with_requests)
         await _in_thread(url, lambda url: asyncio.run(_gently(with_aiohttp(url))))
-
-
-def test_the_context_checks_names() -> None:
-    assert client_context().verify_mode is ssl.CERT_REQUIRED
