@@ -184,7 +184,7 @@ def proxy(session: nox.Session) -> None:
         )
     session.install("-e", ".[test]")
     session.env["AHTRANSPORT_NGINX"] = "1"
-    pytest(session, "-m", "proxy", node="")
+    pytest(session, "tests/test_proxy.py", node="")
 
 
 def find_nginx() -> str | None:
