@@ -142,6 +142,7 @@ class Request:
         remote_ip: the client's address: ``peer``, or what a trusted proxy says.
         remote_port: likewise; 0 when a proxy does not tell.
         secure: whether the client uses TLS, here or at a trusted proxy.
+        host: the server's name and perhaps port, as the client knows it: the Host header, or what a trusted proxy says.
         auth: what a Socket.IO client sent along with its CONNECT; None for all others.
         state: free for middleware to leave things in.
         response_headers: added to whatever response is given, the 101 included.
@@ -149,6 +150,7 @@ class Request:
 
     __slots__ = (
         "_cookies",
+        "_host",
         "_pairs",
         "_query",
         "_read",
@@ -185,6 +187,7 @@ class Request:
         self.peer = peer
         self.remote_ip, self.remote_port = peer
         self.secure = secure
+        self._host: str | None = None
         self.auth: Any = None
         self.state: dict[str, Any] = {}
         self.response_headers: list[tuple[str, str]] = []
@@ -197,6 +200,15 @@ class Request:
     @property
     def _log_fields(self) -> Mapping[str, object]:
         return {"remote": self.remote_ip, "method": self.method, "path": self.path}
+
+    @property
+    def host(self) -> str:
+        """See above; ``""`` when nobody says so."""
+        return self.headers.get("host", "") if self._host is None else self._host
+
+    @host.setter
+    def host(self, host: str) -> None:
+        self._host = host
 
     @property
     def query(self) -> Mapping[str, str]:

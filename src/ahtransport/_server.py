@@ -15,12 +15,14 @@ from ahtransport._blocking import BlockingWatch
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._http import Response
 from ahtransport._listening import Namespace
 from ahtransport._log import fields, get_logger
 from ahtransport._logsink import install
 from ahtransport._mount import COUNTED, Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
+from ahtransport._net.certificate import Certificate
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._observing import Observing
@@ -30,8 +32,8 @@ from ahtransport._shared import Shared
 from ahtransport._web.cors import Cors, cors_warning
 from ahtransport._web.files import StaticFiles
 from ahtransport._web.fingerprint import web_fingerprint
+from ahtransport._web.hosts import entrance, hosts_warning
 from ahtransport._web.middleware import Middleware
-from ahtransport._web.proxies import apply_forwarded
 
 if TYPE_CHECKING:
     import os
@@ -97,12 +99,11 @@ class Server(Observing):
         config = self.config
         options = config.servers.websocket.server
         web = config.servers.web
-        for key, unsupported in {
-            "servers.web.secure": web.secure,
-            "servers.websocket.server.compression": options.compression,
-        }.items():
-            if unsupported:
-                raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        if options.compression:
+            key = "servers.websocket.server.compression"
+            raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        self._certificate = Certificate(web.cert, web.key) if web.secure else None
+        self._entrance = entrance(web)
         parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         shared = Shared(options, parser, sessions)
@@ -183,7 +184,8 @@ class Server(Observing):
     def url(self) -> str:
         """Where the server is reached, such as ``"http://127.0.0.1:8080"``."""
         host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self._certificate is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     def _counted_host(self) -> Host | None:
         return self._host
@@ -216,7 +218,7 @@ class Server(Observing):
                 logs.uninstall()
 
     async def _run(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangup_signals(self)) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, signals, nursery.cancel_scope)
                 await nursery.start(self.serve)
@@ -228,7 +230,9 @@ class Server(Observing):
     async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
             extra = fields("server.stopping", signal=signal.Signals(number).name)
-            if self._stop.is_set():
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                await heed_hangup(self)
+            elif self._stop.is_set():
                 _log.info("%s again: ending at once", signal.Signals(number).name, extra=extra)
                 scope.cancel()
             else:
@@ -241,6 +245,18 @@ class Server(Observing):
         if not self._stop.is_set():
             self._lingering = self._running and self.config.servers.websocket.shutdown_delay > 0
             self._stop.set()
+
+    async def reload_certificate(self) -> None:
+        """Read the files ``servers.web.cert`` and ``key`` again; connections from now on get what is in them, and those
+        that are open go on as they are. SIGHUP does this, where :meth:`run` or ``ahtransport serve`` runs the server.
+
+        Raises:
+            ConfigError: they can't be used; the certificate from before stays.
+            RuntimeError: ``servers.web.secure`` is off.
+        """
+        if self._certificate is None:
+            raise RuntimeError("this server has no certificate: servers.web.secure is off")
+        await trio.to_thread.run_sync(self._certificate.load)
 
     async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`shutdown` or cancellation; ``await nursery.start(server.serve)`` gives the addresses.
@@ -273,8 +289,12 @@ class Server(Observing):
                 if self._browser is not None:
                     await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
-                if warning := cors_warning(options.origins, options.credentials):
-                    _log.warning(warning, extra=fields("config.warning"))
+                for warning in (
+                    cors_warning(options.origins, options.credentials),
+                    hosts_warning(self.addresses, self.config.servers.web.allowed_hosts),
+                ):
+                    if warning:
+                        _log.warning(warning, extra=fields("config.warning"))
                 self._tell_of_hidden()
                 task_status.started(self.addresses)
                 try:
@@ -314,6 +334,8 @@ class Server(Observing):
             close_timeout=options.close_timeout,
             reactor=self._driver == "reactor",
             refused=self._namespaces.shared.counters.refused,
+            certificate=self._certificate,
+            handshake_timeout=web.handshake_timeout,
         )
         if before is not None:
             host.gone = before.gone
@@ -340,7 +362,8 @@ class Server(Observing):
         Raises:
             Reject: it is refused.
         """
-        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        for look in self._entrance:
+            look(request)
         probe = self._probes.get(request.path)
         if probe is not None and request.path not in self._routes:
             return probe(request)  # before any middleware, which may want to know who asks
@@ -391,7 +414,8 @@ class Server(Observing):
             self._namespaces.shared.counters.refused[refusal.status] += 1
 
     async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        for look in self._entrance:
+            look(request)
         response = await self.middleware.run(request)
         if response is not None:
             text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""

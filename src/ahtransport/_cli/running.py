@@ -12,6 +12,7 @@ import click
 import trio
 
 from ahtransport import __version__
+from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._logsink import install
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class _Runner:
 
     async def run(self) -> None:
         trouble: Exception | None = None
-        with trio.open_signal_receiver(*signals()) as received:
+        with trio.open_signal_receiver(*signals(), *hangup_signals(self.server)) as received:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, received, nursery.cancel_scope)
                 try:
@@ -84,7 +85,9 @@ class _Runner:
     async def _heed(self, received: AsyncIterator[int], scope: trio.CancelScope) -> None:
         first = True
         async for number in received:
-            if first and self.server.addresses:
+            if number not in signals():
+                await heed_hangup(self.server)
+            elif first and self.server.addresses:
                 self.server.shutdown()
                 first = False
                 text = "stopping; once more ends at once"

@@ -44,6 +44,7 @@ __all__ = [
     "WebSocketServers",
 ]
 
+_HOST = r"\*|(\*\.)?[0-9A-Za-z._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
 _PATH = r"/[^\s?#]*"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 _HTTP_ORIGIN = r"(https?|wss?)://[^\s/?#'\"\\<>]+"
@@ -321,11 +322,18 @@ class WebServer:
         ["public"], Texts(what="directories"), "Directories whose files are served, the first that has a file wins."
     )
     fingerprint: Fingerprint = dataclasses.field(default_factory=Fingerprint)
-    secure: bool = option(False, Flag(), "HTTPS and WSS on the same port; needs `cert` and `key`.")
-    cert: str = option("", Text(path=True), "The certificate chain's file (PEM).")
-    key: str = option("", Text(path=True), "The private key's file (PEM).")
+    secure: bool = option(False, Flag(), "HTTPS and WSS on the same port; needs `cert`.")
+    cert: str = option("", Text(path=True), "The certificate's file (PEM), followed by those between it and the root.")
+    key: str = option("", Text(path=True), "The private key's file (PEM); empty: it is in the file `cert`, too.")
+    handshake_timeout: float = option(10000, Duration(), "How long a TLS handshake may take.")
     trusted_proxies: tuple[str, ...] = option(
-        [], Addresses(commas=True), "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."
+        [], Addresses(commas=True), "Proxies whose `X-Forwarded-For` and the like, or `Forwarded`, are believed."
+    )
+    allowed_hosts: tuple[str, ...] = option(
+        [],
+        Texts(commas=True, pattern=_HOST, what='host names such as "example.com" or "*.example.com"', fold=str.lower),
+        "The names under which the server may be asked, with a port or for all ports; others are refused with 421. "
+        "Empty: every name.",
     )
     max_request_line: int = option(8192, Whole(minimum=64, unit="bytes"), "The longest request line; beyond it 414.")
     max_header_line: int = option(8192, Whole(minimum=64, unit="bytes"), "The longest header line; beyond it 431.")

@@ -19,13 +19,16 @@ from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
 from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
+from ahtransport._net.secure import Gate, TlsReactorChannel, TlsSocketChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
+from ahtransport._net.tls import TlsSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request, Response
+    from ahtransport._net.certificate import Certificate
     from ahtransport._net.channel import Channel
     from ahtransport.abc import Receiver, WebSocket
 
@@ -76,6 +79,8 @@ class Host:
         close_timeout: float = 5.0,
         reactor: bool = True,
         refused: Counter[int] | None = None,
+        certificate: Certificate | None = None,
+        handshake_timeout: float = 10.0,
     ) -> None:
         self.application = application
         self.deadlines = deadlines
@@ -91,6 +96,8 @@ class Host:
         self.addresses: list[tuple[str, int]] = []
         self.refused: Counter[int] = Counter() if refused is None else refused
         self.gone = NO_TRAFFIC
+        self.handshake_timeout = handshake_timeout
+        self._certificate = certificate
         self._use_reactor = reactor
         self._reactor: Reactor | None = None
         self._acceptors: list[Acceptor] = []
@@ -148,7 +155,7 @@ class Host:
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
                 for channel in list(self._channels):
-                    if isinstance(channel.wire, HttpWire):
+                    if isinstance(channel.wire, HttpWire | Gate):
                         channel.wire.close_if_idle()
                 await self._until_drained()
                 self.drained.set()
@@ -202,11 +209,17 @@ class Host:
             return
         peer = _peer(address)
         if self._reactor is None:
-            self._start(SocketChannel(sock, self.deadlines, peer))
+            self._start(self._with_task(sock, peer))
             return
-        channel = ReactorChannel(sock, self._reactor, peer, self._lost)
+        channel: ReactorChannel
+        if self._certificate is None:
+            channel = ReactorChannel(sock, self._reactor, peer, self._lost)
+            channel.wire = HttpWire(channel, self)
+        else:
+            tls = TlsSocket(sock, self._certificate.context)
+            channel = secured = TlsReactorChannel(tls, self._reactor, peer, self._lost)
+            channel.wire = Gate(secured, self)
         self._channels.add(channel)
-        channel.wire = HttpWire(channel, self)
         try:
             channel.start()
         except OSError as error:  # the kernel has no room for it in the selector
@@ -216,12 +229,22 @@ class Host:
     def attach(
         self, stream: trio.abc.Stream, peer: tuple[str, int] = ("127.0.0.1", 0), *, secure: bool = False
     ) -> None:
-        """Serve a stream that somebody else has opened: TLS, a Unix socket, one end of a pair in memory."""
-        self._start(StreamChannel(stream, self.deadlines, peer, secure=secure))
+        """Serve a stream that somebody else has opened: a Unix socket, a pair in memory, TLS of their own."""
+        channel = StreamChannel(stream, self.deadlines, peer, secure=secure)
+        channel.wire = HttpWire(channel, self)
+        self._start(channel)
+
+    def _with_task(self, sock: socket.socket, peer: tuple[str, int]) -> TaskChannel:
+        if self._certificate is None:
+            channel = SocketChannel(sock, self.deadlines, peer)
+            channel.wire = HttpWire(channel, self)
+            return channel
+        secured = TlsSocketChannel(TlsSocket(sock, self._certificate.context), self.deadlines, peer)
+        secured.wire = Gate(secured, self)
+        return secured
 
     def _start(self, channel: TaskChannel) -> None:
         self._channels.add(channel)
-        channel.wire = HttpWire(channel, self)
         self.spawn(self._run, channel)
 
     async def _run(self, channel: TaskChannel) -> None:
