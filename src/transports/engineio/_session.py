@@ -477,7 +477,8 @@ class Session:
         if self._taking is not None:
             socket.pause()
         self._transformer.moved(self)
-        self.peer.writable()
+        if not socket.buffered:
+            self.peer.writable()
         return True
 
     def stop_probe(self, socket: WebSocket) -> None:
