@@ -29,6 +29,7 @@ class Payload(msgspec.Struct, eq=False, gc=False):
     data: bytes
     binary: bool = True
     _frame: bytes | None = None
+    _deflated: tuple[int, bytes] | None = None  # the frame with the data deflated, and the window it needs; once made
 
     @classmethod
     def of(cls, data: str | bytes) -> Self:

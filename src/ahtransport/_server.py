@@ -23,6 +23,7 @@ from ahtransport._logsink import install
 from ahtransport._mount import COUNTED, Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.certificate import Certificate
+from ahtransport._net.deflate import Compression
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._observing import Observing
@@ -99,9 +100,6 @@ class Server(Observing):
         config = self.config
         options = config.servers.websocket.server
         web = config.servers.web
-        if options.compression:
-            key = "servers.websocket.server.compression"
-            raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
         self._certificate = Certificate(web.cert, web.key) if web.secure else None
         self._entrance = entrance(web)
         parser = load_parser(options.parser)
@@ -332,6 +330,9 @@ class Server(Observing):
             max_control_frames=options.max_control_frames,
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
+            compression=Compression(options.compression_threshold, options.compression_context_takeover)
+            if options.compression
+            else None,
             reactor=self._driver == "reactor",
             refused=self._namespaces.shared.counters.refused,
             certificate=self._certificate,

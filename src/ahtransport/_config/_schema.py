@@ -139,8 +139,17 @@ class WebSocketServer:
     compression: bool = option(
         False,
         Flag(),
-        "Whether WebSocket messages may be compressed (permessage-deflate). Compressed messages can't be shared "
-        "between the receivers of a broadcast.",
+        "Whether messages may be compressed, for clients that ask for it: over WebSocket (permessage-deflate) and in "
+        "the answers to polls (gzip).",
+    )
+    compression_threshold: int = option(
+        1024, Whole(minimum=1, unit="bytes"), "From which length on a message, or the answer to a poll, is compressed."
+    )
+    compression_context_takeover: bool = option(
+        False,
+        Flag(),
+        "Whether a compressed WebSocket message may refer to those before it. They become smaller, but each connection "
+        "takes up to 200 KB more, and a broadcast is compressed for each receiver instead of once for all.",
     )
     origins: tuple[str, ...] = option(
         "*",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
     from ahtransport.abc import Receiver
 
-__all__ = ["FastLane", "apply_mask", "parse_header", "xor"]
+__all__ = ["FastLane", "apply_mask", "make_frame", "parse_header", "xor"]
 
 _TEXT: Final = 0x81  # FIN and the opcode; no reserved bit
 _BINARY: Final = 0x82
@@ -119,3 +120,18 @@ def parse_header(data: bytes, start: int = 0) -> tuple[int, bool, int, int] | No
         size += 8
         length = int.from_bytes(data[start + 2 : start + 10])
     return first & 0x0F, bool(first & 0x80), size, length
+
+
+def make_frame(first: int, data: bytes) -> bytes:
+    """Make a frame that is not masked.
+
+    Args:
+        first: its first byte: FIN, the reserved bits and the opcode.
+        data: its payload.
+    """
+    size = len(data)
+    if size < 126:
+        return bytes((first, size)) + data
+    if size < 65536:
+        return struct.pack("!BBH", first, 126, size) + data
+    return struct.pack("!BBQ", first, 127, size) + data

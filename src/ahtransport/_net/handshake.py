@@ -39,7 +39,7 @@ def check_upgrade(head: Head) -> None:
 
 
 def accept_headers(head: Head) -> list[tuple[str, str]]:
-    """Give the headers that accept the upgrade (RFC 6455 section 4.2.2). No extension and no subprotocol is taken."""
+    """Give the headers that accept the upgrade (RFC 6455 section 4.2.2). No subprotocol is taken."""
     digest = hashlib.sha1(head.headers["sec-websocket-key"].encode() + _GUID).digest()
     return [
         ("Upgrade", "websocket"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ahtransport._http import Request, Response
     from ahtransport._net.certificate import Certificate
     from ahtransport._net.channel import Channel
+    from ahtransport._net.deflate import Compression
     from ahtransport.abc import Receiver, WebSocket
 
 __all__ = ["Application", "Host"]
@@ -77,6 +78,7 @@ class Host:
         max_control_frames: int = 100,
         flush_timeout: float = 10.0,
         close_timeout: float = 5.0,
+        compression: Compression | None = None,
         reactor: bool = True,
         refused: Counter[int] | None = None,
         certificate: Certificate | None = None,
@@ -93,6 +95,7 @@ class Host:
         self.max_control_frames = max_control_frames
         self.flush_timeout = flush_timeout
         self.close_timeout = close_timeout
+        self.compression = compression
         self.addresses: list[tuple[str, int]] = []
         self.refused: Counter[int] = Counter() if refused is None else refused
         self.gone = NO_TRAFFIC

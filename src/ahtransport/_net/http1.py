@@ -24,10 +24,10 @@ from ahtransport._barrier import contained
 from ahtransport._errors import Reject
 from ahtransport._http import Later, Request, Response
 from ahtransport._net.body import EMPTY, Body
+from ahtransport._net.compressed import make_wire
 from ahtransport._net.handshake import accept_headers, check_upgrade
 from ahtransport._net.head import Head, HeadReader, parse_head
 from ahtransport._net.response import refusal_response, response_head, send_pieces
-from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,7 +242,7 @@ class HttpWire:
             self._hang_up()
 
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
-        websocket = WebSocketWire(self._channel, self._host)
+        websocket = make_wire(self._channel, self._host, head)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:

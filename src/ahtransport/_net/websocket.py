@@ -28,6 +28,8 @@ from ahtransport._barrier import contained
 from ahtransport._net.frames import FastLane, parse_header
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ahtransport._net.channel import Channel
     from ahtransport._net.host import Host
     from ahtransport._payload import Payload
@@ -38,7 +40,7 @@ __all__ = ["WebSocketWire"]
 _NO_STATUS = 1005
 _ABNORMAL = 1006
 _TURN = 128  # frames of one connection that are handled before all others have their turn
-_RESERVED = 0x70  # the three bits of a frame's first byte that only extensions use, and there are none
+_RESERVED = 0x70  # the three bits of a frame's first byte that only extensions use; one has done away with its own
 
 
 class State(enum.Enum):
@@ -74,6 +76,8 @@ class WebSocketWire(FastLane):
 
     wire = "text"
     transport = "websocket"
+    #: What the handshake's answer says of extensions.
+    extensions: Sequence[tuple[str, str]] = ()
 
     def __init__(self, channel: Channel, host: Host) -> None:
         self._channel = channel
