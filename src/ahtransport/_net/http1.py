@@ -254,7 +254,8 @@ class HttpWire:
                 else:
                     # No checkpoint since the application has said yes: this can't be cancelled half-way.
                     try:
-                        lines = response_head(101, [*accept_headers(head), *request.response_headers])
+                        headers = [*accept_headers(head), *websocket.extensions, *request.response_headers]
+                        lines = response_head(101, headers)
                     except Exception:
                         receiver.closed(1006, "")
                         request.response_headers.clear()  # or the refusal would fail for the same reason
