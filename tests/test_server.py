@@ -66,8 +66,6 @@ def test_unknown_options_and_transformers() -> None:
         make_server(transformer="sockjs")
     with pytest.raises(ConfigError, match="websockets transformer has none"):
         make_server(transport={"x": 1})
-    with pytest.raises(ConfigError, match="does not support it yet"):
-        make_server(compression=True)
 
 
 def test_options_can_be_set_later() -> None:

@@ -14,6 +14,7 @@ from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
 from ahtransport._log import fields, get_logger
 from ahtransport._registry import load_transformer
+from ahtransport._web.compression import compressing
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 from ahtransport.client import Wire
 
@@ -125,6 +126,9 @@ class Mount:
             self.transformer: Transformer = kind(self, choice.transport)  # type: ignore[call-arg]
         except ValueError as error:
             raise ConfigError(f"servers.websocket.server.transport: {error}") from error
+        self._answer = self.transformer.handle_request
+        if self.options.compression:
+            self._answer = compressing(self._answer, self.options.compression_threshold)
         #: The generated client that this transformer is part of, and its place in there.
         self.browser: BrowserClient | None = None
         self.place = 0
@@ -170,7 +174,7 @@ class Mount:
         if request.path == self._client_path and self.browser is not None:
             return self.browser.answer_primus(request, self.place)
         request.response_headers += _NO_CACHE
-        return self.transformer.handle_request(request)
+        return self._answer(request)
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Hand an upgrade on.

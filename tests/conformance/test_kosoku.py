@@ -1,4 +1,4 @@
-"""B1: the cases of the Autobahn test suite, as kosoku runs them; ``nox -s autobahn`` runs the original, and all of it."""
+"""B1: the Autobahn test suite's cases, as kosoku runs them; ``nox -s autobahn`` runs the original, and all of it."""
 
 from __future__ import annotations
 
