@@ -230,6 +230,41 @@ def install_chromium(session: nox.Session) -> str:
 
 
 @nox.session(python=HERE)
+def autobahn(session: nox.Session) -> None:
+    """The Autobahn test suite, all of it: a quarter of an hour or more, and not part of the default run.
+
+    It needs Python 2.7. ``--write`` puts the result into the documentation; ``--only 1.*`` chooses cases.
+    """
+    # The last virtualenv that makes environments of 2.7; the suite finds its own old dependencies.
+    session.install("-e", ".", "virtualenv<20.22")
+    environment = Path(session.create_tmp()) / "python2.7"
+    wstest = environment / "bin" / "wstest"
+    if not wstest.exists():
+        session.run("virtualenv", "--quiet", "--python", find_python27(session), str(environment))
+        session.run(str(environment / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==25.10.1", external=True)
+    write = ["--write", str(ROOT / "docs" / "_static" / "conformance.txt")] if "--write" in session.posargs else []
+    arguments = [argument for argument in session.posargs if argument != "--write"]
+    reports = Path(session.create_tmp()) / "reports"
+    session.run("python", "tests/conformance/run_autobahn.py", str(wstest), str(reports), *write, *arguments)
+
+
+def find_python27(session: nox.Session) -> str:
+    """Give the path of a Python 2.7 that really is one; fails with what to do where there is none."""
+    for path in _candidates("2.7"):
+        check = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        try:
+            done = subprocess.run(check, capture_output=True, text=True, timeout=60)
+        except OSError:
+            continue
+        if done.returncode == 0 and done.stdout.strip() == "2.7":
+            return str(path)
+    session.error(
+        "Python 2.7 not found; the Autobahn test suite runs on nothing newer. Install it (such as: pyenv install "
+        "2.7.18) or put python2.7 on the PATH. Most cases run without it, in the usual tests: pytest tests/conformance"
+    )
+
+
+@nox.session(python=HERE)
 def coverage(session: nox.Session) -> None:
     """Put together what the tests of this run measured (or, alone, of the last ones); fails under 95 % of branches."""
     session.install(*[pin for pin in PROJECT["optional-dependencies"]["test"] if pin.startswith("coverage")])
