@@ -19,6 +19,7 @@ import pytest
 import socketio
 import trio
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from test_examples import chat as socketio_chat
 from test_examples import client_of, get, poller_of, running, socketio_client
@@ -68,6 +69,16 @@ BLOCKS = list(blocks())
 async def echo(server: Server) -> None:
     async with client_of(server) as client:
         assert await client.ask({"hello": "world"}) == {"hello": "world"}
+
+
+async def compressed(server: Server) -> None:
+    def ask() -> None:
+        with connect(server.url.replace("http", "ws") + "/primus") as client:
+            assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
+            client.send('"%s"' % ("long " * 1000))
+            assert client.recv(timeout=10) == '"%s"' % ("long " * 1000)
+
+    await trio.to_thread.run_sync(ask)
 
 
 async def chat(server: Server) -> None:
@@ -208,6 +219,7 @@ SCENARIOS: dict[str, Callable[[Server], Awaitable[None]]] = {
     for scenario in (
         actions,
         authorize,
+        compressed,
         chat,
         counter,
         echo,
