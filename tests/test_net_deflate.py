@@ -289,7 +289,7 @@ async def test_what_is_sent_can_be_read(agreed: Parameters, said: list[str | byt
     wire, channel, _ = opened(agreed)
     peer = Peer(agreed)
     for message in said:
-        assert wire.write(Payload(message))
+        assert wire.write(Payload.of(message))
     read: list[str | bytes] = []
     for first, data in read_frames(bytes(channel.sent)):
         if first & 0x40:
@@ -304,15 +304,15 @@ async def test_short_and_very_long_messages_and_those_that_do_not_shrink_leave_a
     for data, first in ((b"x" * 99, 0x82), (b"x" * 100, 0xC2), (b"x" * (1 << 20), 0xC2), (bytes((1 << 20) + 1), 0x82),
                         (noise, 0x82)):  # fmt: skip
         wire, channel, _ = opened(Parameters(server_no_context_takeover=True))
-        wire.write(Payload(data))
+        wire.write(Payload.of(data))
         assert channel.sent[0] == first
     wire, channel, _ = opened(Parameters())
-    wire.write(Payload(noise))
+    wire.write(Payload.of(noise))
     assert channel.sent[0] == 0xC2  # what comes later may refer to it
 
 
 async def test_a_broadcast_is_compressed_once() -> None:
-    payload = Payload("to everybody " * 100)
+    payload = Payload.of("to everybody " * 100)
     frames: list[bytes] = []
 
     def to(bits: int) -> bytes:
