@@ -251,7 +251,7 @@ def autobahn(session: nox.Session) -> None:
 def find_python27(session: nox.Session) -> str:
     """Give the path of a Python 2.7 that really is one; fails with what to do where there is none."""
     for path in _candidates("2.7"):
-        check = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        check = [str(path), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
         try:
             done = subprocess.run(check, capture_output=True, text=True, timeout=60)
         except OSError:

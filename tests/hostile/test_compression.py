@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate"
 #: Every way to have it: what the server is told, and what the client asks for.
-AGREEMENTS = [
+AGREEMENTS: list[tuple[dict[str, Any], str]] = [
     ({}, ""),
     ({}, "; client_max_window_bits"),
     ({"compression_context_takeover": True}, "; client_max_window_bits"),
@@ -89,7 +89,7 @@ async def test_b11_a_bomb(fragments: int, read: int) -> None:
 
 
 @agreements
-async def test_b11_exactly_the_limit_and_one_more(options: dict[str, bool], parameters: str) -> None:
+async def test_b11_exactly_the_limit_and_one_more(options: dict[str, Any], parameters: str) -> None:
     async with under_attack(compression=True, max_length=100_000, **options) as target:
         ws, deflate = await deflating(target, parameters)
         await ws.send(compressed(deflate(b'"' + b"x" * 99_998 + b'"')))
@@ -170,7 +170,7 @@ async def test_b12_references_to_a_message_before_where_there_are_none() -> None
 
 
 @agreements
-async def test_b12_right_messages_of_every_shape(options: dict[str, bool], parameters: str) -> None:
+async def test_b12_right_messages_of_every_shape(options: dict[str, Any], parameters: str) -> None:
     """Fragments that are empty, pings between them, plain messages between compressed ones, empty blocks."""
     async with under_attack(compression=True, **options) as target:
         ws, deflate = await deflating(target, parameters)
