@@ -132,7 +132,7 @@ def tests(session: nox.Session, transformer: str) -> None:
 
 @nox.session(python=HERE, name="tests-task-driver")
 def tests_task_driver(session: nox.Session) -> None:
-    """What a server does under attack, load and at its end, with a task per socket instead of the reactor."""
+    """What a server does under attack, load and at its end, and the Autobahn cases, with a task per socket."""
     session.install("-e", ".[test]")
     chosen = [f"tests/test_{name}.py" for name in ("contract", "backpressure", "fairness", "shutdown", "faults")]
     # Streams in memory know no other driver; one WebSocket and the polls are enough, and for faults the WebSocket.
@@ -142,7 +142,7 @@ def tests_task_driver(session: nox.Session) -> None:
     pytest(
         session,
         *("-m", "not node and not browser and not proxy", "-k", " and ".join(f"not {what}" for what in left_out)),
-        *(*options, *chosen, "tests/hostile"),
+        *(*options, *chosen, "tests/hostile", "tests/conformance"),
     )
 
 

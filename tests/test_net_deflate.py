@@ -14,7 +14,7 @@ from ahtransport._net.compressed import CompressedWire
 from ahtransport._net.deflate import Compression, Deflater, Inflater, Parameters, TooLong, deflated, negotiate
 from ahtransport._net.host import Host
 from ahtransport.abc import Payload
-from hostile.wire import BINARY, CONT, PING, TEXT, frame
+from hostile.wire import BINARY, CONT, PING, TEXT, close_frame, frame
 from test_net_lane import cut
 from test_net_websocket import Listener, Memory, Nobody
 
@@ -345,3 +345,14 @@ async def test_a_turn_counts_what_messages_become(kind: str) -> None:
     wire.data(one * 8 + after * 5, 1.0)
     assert channel.paused
     assert len(listener.events) in (8, 9)
+
+
+async def test_what_comes_while_closing_is_not_inflated() -> None:
+    wire, channel, listener = opened(Parameters())
+    wire.close(4000)
+    wire.data(frame(TEXT, b"\xff", rsv=4) + frame(TEXT, Peer(Parameters()).deflate(b"1"), rsv=4), 1.0)
+    assert listener.events == []
+    assert not channel.ended
+    wire.data(close_frame(4000), 1.0)
+    assert listener.events == [("closed", 4000)]
+    assert channel.ended

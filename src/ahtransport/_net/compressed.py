@@ -77,7 +77,7 @@ class CompressedWire(WebSocketWire):
         return super()._slow(data, now)
 
     def _deliver(self, data: str | bytes) -> None:
-        if self._packed and isinstance(data, bytes):
+        if self._packed and self._open and isinstance(data, bytes):
             kind, self._packed = self._packed, 0
             limit = self._host.max_length
             try:
