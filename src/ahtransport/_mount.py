@@ -126,7 +126,7 @@ class Mount:
             self.transformer: Transformer = kind(self, choice.transport)  # type: ignore[call-arg]
         except ValueError as error:
             raise ConfigError(f"servers.websocket.server.transport: {error}") from error
-        self._answer: Callable[[Request], Awaitable[Response]] = self.transformer.handle_request
+        self._answer = self.transformer.handle_request
         if self.options.compression:
             self._answer = compressing(self._answer, self.options.compression_threshold)
         #: The generated client that this transformer is part of, and its place in there.
