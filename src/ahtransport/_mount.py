@@ -126,9 +126,10 @@ class Mount:
             self.transformer: Transformer = kind(self, choice.transport)  # type: ignore[call-arg]
         except ValueError as error:
             raise ConfigError(f"servers.websocket.server.transport: {error}") from error
-        self._answer = self.transformer.handle_request
+        handle: Callable[[Request], Response | Awaitable[Response]] = self.transformer.handle_request
         if self.options.compression:
-            self._answer = compressing(self._answer, self.options.compression_threshold)
+            handle = compressing(handle, self.options.compression_threshold)
+        self._answer = handle
         #: The generated client that this transformer is part of, and its place in there.
         self.browser: BrowserClient | None = None
         self.place = 0
