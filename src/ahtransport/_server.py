@@ -14,7 +14,7 @@ import trio
 from ahtransport._blocking import BlockingWatch
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
-from ahtransport._errors import ConfigError, Reject
+from ahtransport._errors import Reject
 from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._http import Response
 from ahtransport._listening import Namespace
