@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import trio
 
 from ahtransport._blocking import BlockingWatch
+from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
 from ahtransport._log import get_logger
 from ahtransport._mount import Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
+from ahtransport._net.guarded import GuardedHost
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._registering import Registering
@@ -63,6 +66,8 @@ class Server(Registering):
 
     #: What serves plain sockets where both can: "reactor", or "task" for a task per socket. Only tests choose.
     _driver: ClassVar[Literal["reactor", "task"]] = "reactor"
+    #: Whether who sends too many messages is slowed down. A kind of server that answers them with errors says no.
+    _paces_messages: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,12 +105,15 @@ class Server(Registering):
                 raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
         parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
-        shared = Shared(options, parser, sessions)
+        limits = config.servers.limits
+        shared = Shared(options, parser, sessions, Rate(limits.join_rate, limits.join_burst))
+        self._limits = ServerLimits(limits, web.trusted_proxies, shared.deadlines, paces_messages=self._paces_messages)
         namespaces = Namespaces(shared) if old is None else old.moved(shared)
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
         if config.servers.websocket.enabled:
-            self._mounts = [Mount(namespaces, config, choice, self._cors) for choice in choices(config)]
+            guards = self._limits.admission, self._limits.rates
+            self._mounts = [Mount(namespaces, config, choice, self._cors, *guards) for choice in choices(config)]
         self._browser = self._make_browser(parser)
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return namespaces
@@ -252,6 +260,7 @@ class Server(Registering):
             async with trio.open_nursery() as nursery:
                 shared.started(nursery)
                 nursery.start_soon(shared.deadlines.run)
+                self._limits.begin()
                 await nursery.start(self._host.serve, host, port)
                 if self._browser is not None:
                     await self._browser.begin(nursery)
@@ -278,8 +287,9 @@ class Server(Registering):
 
     def _make_host(self) -> Host:
         web, options = self.config.servers.web, self.config.servers.websocket.server
-        return Host(
-            self,
+        guard = self._limits.host_options()
+        return (GuardedHost if guard else Host)(
+            self._limits.front(self),
             self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
             header_timeout=web.header_timeout,
@@ -291,6 +301,7 @@ class Server(Registering):
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
             reactor=self._driver == "reactor",
+            **guard,
         )
 
     async def _drain(self, host: Host) -> None:

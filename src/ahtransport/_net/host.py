@@ -18,6 +18,7 @@ from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
 from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
+from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
     from ahtransport.abc import Receiver, WebSocket
 
-__all__ = ["Application", "Host"]
+__all__ = ["Application", "Host", "peer_of"]
 
 _log = get_logger()
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -188,7 +189,7 @@ class Host:
         except OSError:  # the client has gone already
             sock.close()
             return
-        peer = _peer(address)
+        peer = peer_of(address)
         if self._reactor is None:
             self._start(SocketChannel(sock, self.deadlines, peer))
             return
@@ -219,12 +220,16 @@ class Host:
         finally:
             self._lost(channel)
 
+    def make_websocket(self, channel: Channel, request: Request) -> WebSocketWire:
+        """Make what speaks WebSocket on a channel, should this request to upgrade be granted."""
+        return WebSocketWire(channel, self)
+
     def _lost(self, channel: Channel) -> None:
         self._channels.discard(channel)
         self._drained.set()
 
 
-def _peer(address: Any) -> tuple[str, int]:
+def peer_of(address: Any) -> tuple[str, int]:
     """Give address and port; an IPv4 address in IPv6's clothes as IPv4 (RFC 4291 section 2.5.5.2)."""
     if isinstance(address, tuple) and len(address) >= 2:
         host = str(address[0]).split("%", 1)[0]

@@ -27,7 +27,6 @@ from ahtransport._http import Request, Response
 from ahtransport._net.body import Body
 from ahtransport._net.handshake import accept_headers, check_upgrade
 from ahtransport._net.head import Head, HeadReader, parse_head
-from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
@@ -182,7 +181,7 @@ class HttpWire:
         return Response.json(500, {"error": "internal server error"}) if trouble.caught else response
 
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
-        websocket = WebSocketWire(self._channel, self._host)
+        websocket = self._host.make_websocket(self._channel, request)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}") as trouble:

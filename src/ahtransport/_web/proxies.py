@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ahtransport._http import Headers, Request
 
-__all__ = ["TrustedProxies", "apply_forwarded"]
+__all__ = ["TrustedProxies", "apply_forwarded", "is_trusted"]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,6 +55,14 @@ class TrustedProxies:
 @functools.lru_cache(maxsize=64)
 def _proxies(entries: tuple[str, ...]) -> TrustedProxies:
     return TrustedProxies(entries)
+
+
+def is_trusted(address: str, entries: tuple[str, ...]) -> bool:
+    """Tell whether an address is one of these proxies'."""
+    if not entries:
+        return False
+    known, _ = _address(address)
+    return known is not None and known in _proxies(entries)
 
 
 def apply_forwarded(request: Request, trusted: TrustedProxies | tuple[str, ...]) -> None:

@@ -27,18 +27,19 @@ from ahtransport.transports.engineio import _codec as codec
 from ahtransport.transports.engineio._codec import Kind, Packet
 from ahtransport.transports.engineio._heartbeat import Heartbeat
 
-from ahtransport.abc import Payload, ProtocolError, Receiver, Reject, Response
+from ahtransport.abc import Payload, ProtocolError, Receiver, Reject, Response, Seat
 
 if TYPE_CHECKING:
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
 
-    from ahtransport.abc import Request, Timer, WebSocket
+    from ahtransport.abc import Pacer, Request, Timer, WebSocket
 
-__all__ = ["Session", "State"]
+__all__ = ["NO_SEAT", "Session", "State"]
 
 _ABNORMAL: Final = 1006
 _NOOP_PAUSE: Final = 0.1  # seconds between two noops to a client that polls on while it upgrades
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']*)""")
+NO_SEAT: Final = Seat()  # for what belongs to a session that has its seat
 _NO_BUFFER: Final[Any] = ()  # what a session has that never polls, or no longer
 _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
 
@@ -101,6 +102,7 @@ class Session:
     Attributes:
         wire: how messages are encoded for what carries it now: "polling" or "websocket".
         now: when bytes came over its WebSocket last, seconds of trio's clock.
+        seat: what is left when it ends.
     """
 
     __slots__ = (
@@ -111,6 +113,7 @@ class Session:
         "_goodbye",
         "_heartbeat",
         "_noop_at",
+        "_pacer",
         "_polling",
         "_posting",
         "_probe",
@@ -121,13 +124,23 @@ class Session:
         "_wake",
         "now",
         "peer",
+        "seat",
         "sid",
         "state",
         "wire",
     )
 
-    def __init__(self, sid: str, transformer: EngineIOTransformer, socket: WebSocket | None = None) -> None:
+    def __init__(
+        self,
+        sid: str,
+        transformer: EngineIOTransformer,
+        socket: WebSocket | None = None,
+        seat: Seat = NO_SEAT,
+        pacer: Pacer | None = None,
+    ) -> None:
         self.sid = sid
+        self.seat = seat
+        self._pacer = pacer
         self.state = State.POLLING if socket is None else State.WEBSOCKET
         self.peer: Carried
         self.wire = "polling" if socket is None else "websocket"
@@ -320,13 +333,16 @@ class Session:
         done = False
         try:
             try:
-                packets = codec.decode_payload(await request.read(self._core.options.max_length))
+                body = await request.read(self._core.options.max_length)
+                packets = codec.decode_payload(body)
             except Reject as refusal:
                 done = refusal.status == 413  # as in npm engine.io, too large a body ends nothing
                 raise
             except ProtocolError as error:
                 raise self._transformer.refusal(3) from error
             for packet in packets:
+                if self._pacer is not None:
+                    await self._pace(self._pacer, len(body) // len(packets))
                 while self._taking is not None:
                     await self._taking.wait()
                 if self.state is State.CLOSED:
@@ -343,6 +359,13 @@ class Session:
             self._posting = False
             if not done:
                 self.fail("a POST failed")
+
+    async def _pace(self, pacer: Pacer, size: int) -> None:
+        try:
+            await pacer.message(size)
+        except Reject as refusal:
+            self.fail(refusal.reason, 1008)
+            raise
 
     # -- packets
 

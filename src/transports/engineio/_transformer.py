@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from ahtransport.transports.engineio import _codec as codec
-from ahtransport.transports.engineio._session import Carried, Session, State
+from ahtransport.transports.engineio._session import NO_SEAT, Carried, Session, State
 from ahtransport.transports.engineio._sockets import Probe, SocketReceiver
 
 from ahtransport.abc import Payload, Reject, Response
@@ -113,11 +113,11 @@ class EngineIOTransformer:
         query = _Query(request)
         if query.transport == "websocket" and query.sid is None and request.method == "GET":
             # Pages are not told why a WebSocket was refused: the generated client asks like this. The rest is as ever.
+            self.core.admit(request).leave()
             await self.authorize(request)
         session = self._verify(request, query, upgrade=False)
         if session is None:
-            await self.authorize(request)
-            session = self._open(request, None)
+            session = await self._open(request, None)
             opening = self._handshake(session.sid, ["websocket"] if self._can_upgrade else [])
             return Response(200, opening.data, [("Content-Type", "text/plain; charset=UTF-8")])
         if request.method == "GET":
@@ -140,8 +140,7 @@ class EngineIOTransformer:
         except _Refusal as refusal:
             raise refusal.as_text() from None
         if session is None:
-            await self.authorize(request)
-            return SocketReceiver(self._open(request, socket))
+            return SocketReceiver(await self._open(request, socket))
         probe = Probe(session, socket)
         if session.state is State.POLLING and self.allow_upgrades:
             session.begin_probe(socket)
@@ -193,12 +192,23 @@ class EngineIOTransformer:
         length = self.core.options.max_length
         return codec.encode_open(sid, upgrades, self.ping_interval, self.ping_timeout, length)
 
-    def _open(self, request: Request, socket: WebSocket | None) -> Session:
-        sid = secrets.token_urlsafe(16)
-        session = Session(sid, self, socket)
-        if socket is not None:
-            socket.write(self._handshake(sid, []))
-        session.begin(self.connect_peer(request, session))
+    async def _open(self, request: Request, socket: WebSocket | None) -> Session:
+        """Open a session, if there is a seat and the application wants it.
+
+        Raises:
+            Reject: there is none, or it does not.
+        """
+        seat = self.core.admit(request)
+        try:
+            await self.authorize(request)
+            sid = secrets.token_urlsafe(16)
+            session = Session(sid, self, socket, seat, self.core.pacer(request) if socket is None else None)
+            if socket is not None:
+                socket.write(self._handshake(sid, []))
+            session.begin(self.connect_peer(request, session))
+        except BaseException:
+            seat.leave()
+            raise
         self._sessions[sid] = session
         session.peer.opened()
         return session
@@ -215,7 +225,7 @@ class EngineIOTransformer:
         """Make what a session pushes its messages into."""
         # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
         primus = "_primuscb" in request.query
-        return self.core.connect(request, session, self, wire_id=session.sid, primus=primus)
+        return self.core.connect(request, session, self, wire_id=session.sid, primus=primus, seat=NO_SEAT)
 
     def stop(self) -> None:
         """End all sessions: the server ends."""
@@ -225,6 +235,7 @@ class EngineIOTransformer:
     def forget(self, session: Session) -> None:
         """A session is over."""
         self._sessions.pop(session.sid, None)
+        session.seat.leave()
 
     def refusal(self, code: int) -> _Refusal:
         """Make a refusal of npm engine.io's."""
