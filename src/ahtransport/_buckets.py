@@ -20,6 +20,7 @@ __all__ = ["Bucket", "Buckets", "Meter", "Rate", "Rates", "address_key"]
 
 _SWEEP: Final = 1024  # buckets from which on idle ones are looked for
 _REST: Final = 1.0  # seconds without being slowed down after which patience begins anew
+_LONGEST: Final = 10.0  # seconds for which a client is not listened to at all: its heartbeats must be heard
 
 
 def address_key(address: str) -> str:
@@ -143,12 +144,14 @@ class Meter:
         shared = self._rates.bytes_of_addresses
         return max(delay, shared.of(self._address, now).take(count, now)) if shared is not None else delay
 
-    def slow_down(self, delay: float, now: float) -> bool:
-        """Note that the client is slowed down for so many seconds; False: that has been so for too long."""
+    def slow_down(self, delay: float, now: float) -> float | None:
+        """Say for how many of the seconds that it owes a client should not be listened to; None: that would be too
+        long, together with what went before."""
         if now - self._rested >= _REST:
             self._since = now
         self._rested = max(self._rested, now + delay)
-        return not self._rates.patience or now - self._since < self._rates.patience
+        patience = self._rates.patience
+        return None if patience and self._rested - self._since > patience else min(delay, _LONGEST)
 
 
 class Rates:

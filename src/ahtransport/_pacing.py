@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ahtransport._buckets import Rates
 
 __all__ = ["PollPacer"]
-
-_LONGEST: Final = 10.0  # seconds that a POST may be held up, where patience has no end: pongs come by POST, too
 
 
 class PollPacer:
@@ -38,7 +36,7 @@ class PollPacer:
             self._meter.bytes(size, now) if self._rates.counts_bytes else 0.0,
         )
         if delay:
-            longest = self._rates.patience or _LONGEST
-            if not self._meter.slow_down(delay, now) or delay > longest:
+            pause = self._meter.slow_down(delay, now)
+            if pause is None:
                 raise Reject(429, "too many messages", [("Retry-After", str(ceil(delay)))])
-            await trio.sleep(delay)
+            await trio.sleep(pause)

@@ -207,12 +207,13 @@ class MeteredWebSocketWire(WebSocketWire):
     def _slow_down(self, delay: float, reason: str) -> None:
         if not self._open:
             return
-        if not self._meter.slow_down(delay, self._now):
+        pause = self._meter.slow_down(delay, self._now)
+        if pause is None:
             self._fail(1008, reason)
             return
         if self._slowed is not None:
             self._slowed.cancel()
-        self._slowed = self._host.deadlines.at(self._now + delay, self._go_on)
+        self._slowed = self._host.deadlines.at(self._now + pause, self._go_on)
         super().pause()
 
     def _go_on(self) -> None:

@@ -1,0 +1,435 @@
+"""G5, F5, F7, F17 in small: each limit on what clients ask for, exactly at it and one past it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from ahtransport import ActionServer, Reject, Server
+from ahtransport import _admission as admission
+from ahtransport._net import guarded
+from hostile.support import Target, under_attack
+from hostile.wire import CLOSE, TEXT, Answer, Raw, frame, request, upgrade
+
+if TYPE_CHECKING:
+    from ahtransport import Request
+
+EIO = "/primus/?EIO=4&transport="
+TRANSFORMERS = ["websockets", "engine.io", "socket.io"]
+
+
+def from_address(address: str) -> str:
+    return f"X-Forwarded-For: {address}"
+
+
+async def plain(target: Target, *headers: str, transport: str = "polling") -> tuple[int, Raw]:
+    """Ask for a polling session or a WebSocket; gives the status."""
+    raw = await target.raw()
+    path = "/socket.io" if "socket.io" in target.server.pathnames else "/primus"
+    wanted = f"{path}/?EIO=4&transport={transport}"
+    with trio.fail_after(5):
+        if transport == "websocket":
+            await raw.send(upgrade(*headers, target=wanted))
+        else:
+            await raw.send(request("GET", wanted, *headers))
+        answer = await raw.answer()
+    if answer.status in (429, 503):
+        retry = answer.header("Retry-After")
+        assert retry is not None
+        assert int(retry) > 0
+    return answer.status, raw
+
+
+def refused(answer: Answer) -> tuple[int, str]:
+    assert answer.header("Retry-After") == "7"
+    return answer.status, json.loads(answer.body)["error"]
+
+
+# -- connections
+
+
+async def test_f5_as_many_connections_as_allowed_and_one_more() -> None:
+    """The bystander has a seat, too."""
+    async with under_attack(max_connections=3, retry_after="7 s") as target:
+        first, _ = await target.websocket(), await target.websocket()
+        assert refused(await target.exchange(upgrade())) == (503, "the server is full")
+        # Browsers don't tell pages why a WebSocket was refused: their clients ask again like this.
+        assert refused(await target.exchange(request("GET", "/primus"))) == (503, "the server is full")
+        await first.send(frame(TEXT, b"1"))
+        assert await first.text() == "1"
+        first.hang_up()
+        await target.wait_for(lambda: len(target.server.connections) == 2)
+        await target.websocket()
+        assert (await target.exchange(upgrade())).status == 503
+
+
+@pytest.mark.parametrize("transformer", ["engine.io", "socket.io"])
+async def test_f5_sessions_that_poll_and_websockets_count_alike(transformer: str) -> None:
+    """A session counts once, whatever carries it; and it counts before any namespace is entered."""
+    options = {"transformer": {"websockets": "/primus", transformer: "/eio"}, "max_connections": 4}
+    async with under_attack(**options) as target:
+        opening = await target.exchange(request("GET", "/eio/?EIO=4&transport=polling"))
+        sid = json.loads(opening.body[1:])["sid"]
+        other = await target.websocket(target="/eio/?EIO=4&transport=websocket")
+        await target.websocket()
+        for attack in (
+            request("GET", "/eio/?EIO=4&transport=polling"),
+            request("GET", "/eio/?EIO=4&transport=websocket"),
+            upgrade(target="/eio/?EIO=4&transport=websocket"),
+            upgrade(),
+        ):
+            assert (await target.exchange(attack)).status == 503
+        # Whoever is in may upgrade.
+        moving = await target.websocket(target=f"/eio/?EIO=4&transport=websocket&sid={sid}")
+        await moving.send(frame(TEXT, b"2probe"))
+        assert (await moving.frame()) == (TEXT, b"3probe")
+        await moving.send(frame(TEXT, b"5"))
+        await target.bystander()
+        assert (await target.exchange(upgrade())).status == 503
+        moving.hang_up()
+        other.hang_up()
+        for _ in range(2):
+            with trio.fail_after(5):
+                while (await target.exchange(request("GET", "/eio/?EIO=4&transport=polling"))).status != 200:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+        assert (await target.exchange(upgrade())).status == 503
+        for mount in target.server._mounts:
+            mount.stop()
+
+
+async def test_f5_a_refused_client_leaves_its_seat() -> None:
+    def prepare(server: Server) -> None:
+        @server.authorize
+        async def authorize(request: Request) -> None:
+            if "no" in request.query:
+                await trio.sleep(0.01)
+                raise Reject(401, "no")
+
+    async with under_attack(prepare, max_connections=2) as target:
+        for _ in range(5):
+            assert (await target.exchange(upgrade(target="/primus?no"))).status == 401
+        raw = await target.raw()
+        await raw.send(upgrade(target="/primus?no"))
+        raw.reset()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await target.websocket()
+        assert (await target.exchange(upgrade())).status == 503
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS)
+async def test_f5_connections_per_address(transformer: str) -> None:
+    """Behind a trusted proxy its clients' addresses count; IPv6 by its first 64 bits."""
+    options: dict[str, Any] = {"transformer": {"websockets": "/canary", transformer: "/eio"}}
+    if transformer == "websockets":
+        options = {}
+    async with under_attack_there(
+        **options, trusted_proxies=["127.0.0.1"], max_connections_per_address=2, retry_after="7 s"
+    ) as target:
+        path = "/primus" if transformer == "websockets" else "/eio/?EIO=4&transport=websocket"
+
+        async def status(address: str) -> int:
+            raw = await target.raw()
+            await raw.send(upgrade(from_address(address), target=path))
+            answer = await raw.answer()
+            if answer.status == 429:
+                assert refused(answer) == (429, "too many connections from this address")
+            return answer.status
+
+        assert [await status("192.0.2.1") for _ in range(3)] == [101, 101, 429]
+        assert await status("::ffff:192.0.2.1") == 429
+        assert await status("192.0.2.2") == 101
+        assert [await status(f"2001:db8:0:1::{host}") for host in (1, 2, 3)] == [101, 101, 429]
+        assert await status("2001:db8:0:2::1") == 101
+
+
+def under_attack_there(**options: Any) -> Any:
+    """Attack a server of which the bystander knows where to find a plain WebSocket."""
+    if "transformer" in options:
+        options["transformer"] = {**options["transformer"], "websockets": "/primus"}
+    return under_attack(**options)
+
+
+# -- sockets
+
+
+async def test_f5_sockets_in_all_and_per_address() -> None:
+    """Refused as soon as they are accepted, without a word from the client; what is open goes on."""
+    async with under_attack(max_sockets=3, retry_after="7 s") as target:
+        idle = [await target.raw() for _ in range(2)]
+        await target.bystander()
+        with trio.fail_after(5):
+            for data in (b"", upgrade()):
+                raw = await target.raw()
+                if data:
+                    await raw.send(data)
+                assert refused(await raw.answer()) == (503, "the server is full")
+                assert await raw.rest() == b""
+        idle[0].hang_up()
+        host = target.server._host
+        assert host is not None
+        await target.wait_for(lambda: host.open_channels == 2)
+        assert (await target.exchange(request("GET", "/primus/spec"))).status == 200
+    async with under_attack(max_sockets_per_address=2, retry_after="7 s") as target:
+        await target.raw()
+        await target.bystander()
+        raw = await target.raw()
+        assert refused(await raw.answer()) == (429, "too many connections from this address")
+    async with under_attack(max_sockets_per_address=2, trusted_proxies=["127.0.0.1"]) as target:
+        for _ in range(5):  # a proxy's sockets are many clients'
+            assert (await target.exchange(request("GET", "/primus/spec"))).status == 200
+            await target.raw()
+
+
+async def test_f6_descriptors_in_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "free_descriptors", lambda: 12)
+    async with under_attack(reserved_descriptors=10) as target:
+        await target.raw()
+        await target.bystander()
+        assert (await (await target.raw()).answer()).status == 503
+
+
+# -- memory
+
+
+async def test_f17_new_clients_are_refused_while_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From 80 % of the limit on; who is there stays, and is served."""
+    used = 800
+    monkeypatch.setattr(admission, "resident_memory", lambda: used)
+    monkeypatch.setattr(admission, "_SAMPLE", 0.01)
+    async with under_attack(max_memory=1000, retry_after="7 s") as target:
+        ws = await target.websocket()
+        used = 801
+        await trio.sleep(0.05)
+        assert refused(await target.exchange(upgrade())) == (503, "the server is overloaded")
+        await ws.send(frame(TEXT, b"1"))
+        assert await ws.text() == "1"
+        used = 700
+        await trio.sleep(0.05)
+        await target.websocket()
+
+
+def test_f17_the_memory_in_use_is_known() -> None:
+    used = admission.resident_memory()
+    assert used is not None
+    assert 2**20 < used < 2**40
+
+
+# -- messages and bytes
+
+
+async def test_f7_messages_at_the_rate_and_beyond() -> None:
+    """A burst goes through at once, the rest at the rate; nothing is lost."""
+    async with under_attack(message_rate=50, message_burst=20, rate_patience=0) as target:
+        ws = await target.websocket()
+        began = trio.current_time()
+        await ws.send(b"".join(frame(TEXT, b"%d" % number) for number in range(20)))
+        for number in range(20):
+            assert await ws.text() == str(number)
+        assert trio.current_time() - began < 0.3
+        began = trio.current_time()
+        await ws.send(b"".join(frame(TEXT, b"%d" % number) for number in range(30)))
+        await target.bystander()
+        for number in range(30):
+            assert await ws.text() == str(number)
+        assert 0.3 < trio.current_time() - began < 3
+
+
+async def test_f7_too_many_messages_for_too_long() -> None:
+    async with under_attack(message_rate=50, rate_patience=300) as target:
+        ws = await target.websocket()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, frame(TEXT, b"1") * 50_000)
+            with trio.fail_after(5):
+                assert await closing(ws) == (1008, b"too many messages")
+            nursery.cancel_scope.cancel()
+        assert 50 <= len(target.messages) < 100
+        await target.wait_for(lambda: target.closed == [1008])
+
+
+async def closing(ws: Raw) -> tuple[int, bytes]:
+    while True:
+        opcode, payload = await ws.frame()
+        if opcode == CLOSE:
+            return int.from_bytes(payload[:2]), payload[2:]
+
+
+async def test_f7_too_many_bytes_for_too_long() -> None:
+    """One long message counts, too, long before it is whole."""
+    async with under_attack(byte_rate=65536, rate_patience=300) as target:
+        ws = await target.websocket()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, frame(TEXT, b"1" * 8_000_000))
+            with trio.fail_after(5):
+                assert await closing(ws) == (1008, b"too many bytes")
+            nursery.cancel_scope.cancel()
+        assert target.messages == []
+
+
+async def test_f7_bytes_at_the_rate() -> None:
+    async with under_attack(byte_rate=400_000, rate_patience=0) as target:
+        ws = await target.websocket()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, frame(TEXT, b'"%s"' % (b"x" * 99_996)) * 6)
+            for _ in range(6):
+                assert len(await ws.text()) == 99_998
+        assert 0.25 < trio.current_time() - began < 3
+
+
+@pytest.mark.parametrize("kind", ["message", "byte"])
+async def test_f7_all_connections_of_an_address_count_together(kind: str) -> None:
+    options = {f"{kind}_rate_per_address": 100 if kind == "message" else 65536, "rate_patience": 500}
+    async with under_attack(**options, trusted_proxies=["127.0.0.1"]) as target:
+        sockets = [await target.websocket(from_address("192.0.2.1")) for _ in range(4)]
+        other = await target.websocket(from_address("192.0.2.2"))
+        async with trio.open_nursery() as nursery:
+            for ws in sockets:
+                nursery.start_soon(ws.send, frame(TEXT, b"[1,2,3]") * 20_000)
+            codes: list[int] = []
+
+            async def end(ws: Raw) -> None:
+                codes.append((await closing(ws))[0])
+
+            with trio.fail_after(20):
+                async with trio.open_nursery() as waiting:
+                    for ws in sockets:
+                        waiting.start_soon(end, ws)
+                    for number in range(5):
+                        await other.send(frame(TEXT, b"%d" % number))
+                        assert await other.text() == str(number)
+            assert codes == [1008] * 4
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("patience", [0, 300])
+async def test_f7_clients_that_poll_are_held_up(patience: int) -> None:
+    """Their POST is answered when the rate allows; when that takes too long, with 429, and the session ends."""
+    transformers = {"transformer": {"websockets": "/primus", "engine.io": "/eio"}}
+    async with under_attack(**transformers, message_rate=50, message_burst=10, rate_patience=patience) as target:
+        opening = await target.exchange(request("GET", "/eio/?EIO=4&transport=polling"))
+        sid = json.loads(opening.body[1:])["sid"]
+        began = trio.current_time()
+        body = b"\x1e".join(b"4%d" % number for number in range(40))
+        post = request("POST", f"/eio/?EIO=4&transport=polling&sid={sid}", f"Content-Length: {len(body)}", body=body)
+        answer = await target.exchange(post)
+        assert trio.current_time() - began > 0.28
+        if patience:
+            assert (answer.status, json.loads(answer.body)["error"]) == (429, "too many messages")
+            assert 10 < len(target.messages) < 40
+            await target.wait_for(lambda: len(target.closed) == 1)
+        else:
+            assert (answer.status, answer.body) == (200, b"ok")
+            assert target.messages == list(range(40))
+            for mount in target.server._mounts:
+                mount.stop()
+
+
+async def test_f7_who_pauses_the_client_and_who_slows_it_down_do_not_disturb_each_other() -> None:
+    """A full inbox and the rate both stop reading; all messages arrive, in order."""
+    got: list[Any] = []
+
+    async def handler(connection: Any) -> None:
+        async for message in connection:
+            got.append(message)
+            if isinstance(message, int) and message % 7 == 0:
+                await trio.sleep(0.005)
+            await connection.send(message)
+
+    async with under_attack(handler=handler, message_rate=500, message_burst=3, inbox=2, rate_patience=0) as target:
+        ws = await target.websocket()
+        await ws.send(b"".join(frame(TEXT, b"%d" % number) for number in range(200)))
+        with trio.fail_after(5):
+            for number in range(200):
+                assert await ws.text() == str(number)
+
+
+# -- verbs and rooms
+
+
+def verbs(**options: Any) -> Any:
+    return under_attack(make=ActionServer, welcome_message="", **options)
+
+
+async def ask(ws: Raw, **message: Any) -> dict[str, Any]:
+    await ws.send(frame(TEXT, json.dumps(message).encode()))
+    reply: dict[str, Any] = json.loads(await ws.text())
+    return reply
+
+
+async def test_f7_verbs_over_the_rate_get_an_error_then_the_end() -> None:
+    async with verbs(message_rate=1, message_burst=5) as target:
+        ws = await target.websocket()
+        for number in range(5):
+            assert (await ask(ws, event="detailsView", messageId=number))["status"] == "OK"
+        for number in range(5, 10):
+            reply = await ask(ws, event="detailsView", messageId=number)
+            assert reply["error"] == "Error: you are sending too many messages"
+            assert (reply["messageId"], reply["context"]) == (number, "response")
+        await ws.send(frame(TEXT, b'{"event":"detailsView"}') * 2)
+        with trio.fail_after(5):
+            assert (await closing(ws))[0] == 1008
+
+
+async def test_f7_verbs_of_one_address() -> None:
+    async with verbs(message_rate_per_address=2, message_burst_per_address=3) as target:
+        ws = await target.websocket()
+        replies = [await ask(ws, event="detailsView", messageId=number) for number in range(4)]
+        assert ["error" in reply for reply in replies][-1] is True
+
+
+async def test_f7_joins_beyond_the_rate() -> None:
+    async with verbs(
+        join_rate=1, join_burst=3, starting_chat_rooms=[f"r{number}" for number in range(9)], max_rooms=100
+    ) as target:
+        ws = await target.websocket()
+        replies = [await ask(ws, event="roomAdd", room=f"r{number}") for number in range(6)]
+        assert [reply.get("error") for reply in replies] == [None] * 3 + [
+            "Error: too many rooms joined in a short time"
+        ] * 3
+        await ws.send(frame(TEXT, b'{"event":"roomAdd","room":"r7"}') * 2)
+        with trio.fail_after(5):
+            assert (await closing(ws))[0] == 1008
+
+
+# -- requests
+
+
+async def test_g5_guessing_ids_is_slow_work() -> None:
+    """429 with Retry-After once an address has asked too often; others are served."""
+    options: dict[str, Any] = {"transformer": {"websockets": "/primus", "engine.io": "/eio"}}
+    async with under_attack(**options, request_rate=5, request_burst=10, trusted_proxies=["127.0.0.1"]) as target:
+
+        async def guess(address: str) -> Answer:
+            wanted = f"/eio/?EIO=4&transport=polling&sid={'x' * 20}"
+            return await target.exchange(request("GET", wanted, from_address(address)))
+
+        answers = [await guess("192.0.2.1") for _ in range(30)]
+        statuses = [answer.status for answer in answers]
+        assert statuses[:10] == [400] * 10
+        assert 10 <= statuses.count(400) <= 15
+        assert statuses[-1] == 429
+        assert int(answers[-1].header("Retry-After") or "") == 1
+        upgraded = await target.exchange(upgrade(from_address("192.0.2.1")))
+        assert upgraded.status == 429
+        assert (await guess("192.0.2.2")).status == 400
+        await trio.sleep(0.3)
+        assert (await guess("192.0.2.1")).status == 400
+
+
+async def test_nothing_is_limited_unless_asked_for() -> None:
+    """The plain host, the plain rooms, the plain verbs: what is off costs nothing."""
+    from ahtransport._actions.verbs import Verbs
+    from ahtransport._net.host import Host
+    from ahtransport._rooms import Rooms
+
+    server = ActionServer(port=0)
+    assert type(server._make_host()) is Host
+    assert server._make_host().application is server
+    assert type(server.rooms) is Rooms
+    assert type(server._verbs) is Verbs
+    assert server._mounts[0].pacer(None) is None  # type: ignore[arg-type]
