@@ -389,7 +389,7 @@ class Limits:
     rate_patience: float = option(
         10000,
         Duration(zero="for ever"),
-        "How long a connection may have to be slowed down, without a second of rest between; beyond it is closed with 1008.",
+        "For how long a connection may be slowed down without a second of rest; beyond it, it is closed with 1008.",
     )
     join_rate: int = option(
         0, Whole(unit="per second", zero="any"), "How many rooms one connection may join; more is an error."

@@ -97,11 +97,19 @@ class GuardedHost(Host):
         self.refused = 0
         self.rates = rates
         self._max_sockets = max_sockets
-        free = free_descriptors() if reserve else None
+        self._reserve = reserve
+
+    def _set_aside(self) -> None:
+        """See how many sockets leave the reserve alone, now that everything else is open."""
+        free = free_descriptors()
         if free is not None:
-            self._max_sockets = min(max_sockets or free, max(free - reserve, 1))
+            most = max(len(self._counted) + free - self._reserve, 1)
+            self._max_sockets = min(self._max_sockets or most, most)
+        self._reserve = 0
 
     def _accepted(self, sock: socket.socket, address: object) -> None:
+        if self._reserve:
+            self._set_aside()
         peer = peer_of(address)[0]
         if self._max_sockets and len(self._counted) >= self._max_sockets:
             self._refuse(sock, 503)

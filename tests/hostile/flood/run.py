@@ -1,0 +1,84 @@
+"""Every flood at full size: ``python -m hostile.flood.run [--seconds 60] [--clients 100] [--only NAME …] [--table FILE]``.
+
+One after the other, with honest clients beside each; ends with a table, and with 1 if anything was not as it has to be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+from hostile.flood.catalogue import floods
+from hostile.flood.harness import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hostile.flood.harness import Flood, Outcome
+
+P99 = 0.25  # seconds
+HEADS = "item", "flood", "p50", "p99", "worst", "lost", "memory", "processor", "stall", "back after", "result"
+
+
+def row(flood: Flood, outcome: Outcome, faults: list[str]) -> list[str]:
+    """Give a flood's row of the table."""
+    return [
+        flood.item,
+        flood.what,
+        f"{outcome.p50 * 1000:.1f} ms",
+        f"{outcome.p99 * 1000:.0f} ms",
+        f"{outcome.most * 1000:.0f} ms",
+        f"{outcome.lost} of {outcome.sent}",
+        f"+{outcome.grown:.0f} MiB",
+        f"{outcome.busy * 100:.0f} %",
+        f"{outcome.stats['stall'] * 1000:.0f} ms",
+        "never" if outcome.back is None else f"{outcome.back:.0f} s",
+        "; ".join(faults) or "as it has to be",
+    ]
+
+
+def table(rows: Iterable[list[str]], *, clients: int, seconds: float) -> str:
+    """Write the table in Markdown, and under what circumstances it came about."""
+    lines = [HEADS, ["---"] * len(HEADS), *rows]
+    about = (
+        f"{clients} honest clients, over the three transformers in turn, 10 messages a second each; {seconds:.0f} "
+        f"seconds per flood. CPython {platform.python_version()}, {platform.system()}, {os.cpu_count()} processors for "
+        "the server, the honest clients and the attack together."
+    )
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", about, ""])
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Run what is asked for."""
+    chosen = {name: flood for name, flood in floods(1.0).items() if not options.only or name in options.only}
+    rows: list[list[str]] = []
+    text = ""
+    wrong = 0
+    for name, flood in chosen.items():
+        print(f"{name}: {flood.what} …", flush=True)
+        outcome = await run(flood, seconds=options.seconds, clients=options.clients)
+        faults = outcome.faults(flood, p99=P99, seconds=options.seconds)
+        wrong += bool(faults)
+        rows.append(row(flood, outcome, faults))
+        print("    " + ", ".join(rows[-1][2:]), flush=True)
+        flooded = outcome.flooded
+        print(f"    {flooded.connected} connections, {flooded.refused} refused, {outcome.stats}", flush=True)
+        text = table(rows, clients=options.clients, seconds=options.seconds)
+        if options.table:
+            await trio.Path(options.table).write_text(text, encoding="utf-8")
+    print(text)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--table")
+    sys.exit(trio.run(main, parser.parse_args()))
