@@ -237,6 +237,19 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/run.py", *session.posargs, *chosen)
 
 
+@nox.session(python=HERE)
+def floods(session: nox.Session) -> None:
+    """Every flood of the acceptance items at full size, a minute each; writes the table that the documentation shows.
+
+    Options go after ``--``, such as ``--seconds 10 --only F3 F4``; then no table is written.
+    """
+    session.install("-e", ".")
+    table = ROOT / "docs" / "_static" / "floods.txt"
+    arguments = session.posargs or ["--table", str(table)]
+    with session.chdir(ROOT / "tests"):
+        session.run("python", "-m", "hostile.flood.run", *arguments)
+
+
 @nox.session(name="bench-smoke", python=HERE)
 def bench_smoke(session: nox.Session) -> None:
     """Every benchmark, short and small: fails when a message is lost, and looks at no times."""

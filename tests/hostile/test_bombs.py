@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from ahtransport import Connection, Server
 
+    Builder = Callable[[int], Callable[[], object]]
+
 #: By name: the bomb, and whether it is a value after all. Numbers beyond a double's range and lone surrogates are
 #: values, as JavaScript's own ``JSON.parse`` has it. What is none is not delivered.
 BOMBS: dict[str, tuple[bytes, bool]] = {
@@ -228,7 +230,7 @@ def room(size: int) -> Callable[[], object]:
 
 #: What is built, and from which size on: small enough that it fits into the processor's caches, and for a head within
 #: its limits.
-GROWING: list[tuple[Callable[[int], Callable[[], object]], int]] = [
+GROWING: list[tuple[Builder, int]] = [
     (header, 4_000),
     (headers, 700),
     (head_in_pieces, 4_000),
@@ -256,9 +258,7 @@ def repeated(function: Callable[[], object], times: int) -> float:
 
 
 @pytest.mark.parametrize(("build", "size"), GROWING, ids=[build.__name__ for build, _ in GROWING])
-def test_f12_twice_the_input_takes_about_twice_the_time(
-    build: Callable[[int], Callable[[], object]], size: int
-) -> None:
+def test_f12_twice_the_input_takes_about_twice_the_time(build: Builder, size: int) -> None:
     """2.5 times at most, in one of a few tries: the machine may be busy with something else."""
     small, large = build(size), build(2 * size)
     times = max(1, int(0.002 / took(small)))

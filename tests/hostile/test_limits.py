@@ -15,32 +15,15 @@ from hostile.support import Target, under_attack
 from hostile.wire import CLOSE, TEXT, Answer, Raw, frame, request, upgrade
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from ahtransport import Request
 
-EIO = "/primus/?EIO=4&transport="
 TRANSFORMERS = ["websockets", "engine.io", "socket.io"]
 
 
 def from_address(address: str) -> str:
     return f"X-Forwarded-For: {address}"
-
-
-async def plain(target: Target, *headers: str, transport: str = "polling") -> tuple[int, Raw]:
-    """Ask for a polling session or a WebSocket; gives the status."""
-    raw = await target.raw()
-    path = "/socket.io" if "socket.io" in target.server.pathnames else "/primus"
-    wanted = f"{path}/?EIO=4&transport={transport}"
-    with trio.fail_after(5):
-        if transport == "websocket":
-            await raw.send(upgrade(*headers, target=wanted))
-        else:
-            await raw.send(request("GET", wanted, *headers))
-        answer = await raw.answer()
-    if answer.status in (429, 503):
-        retry = answer.header("Retry-After")
-        assert retry is not None
-        assert int(retry) > 0
-    return answer.status, raw
 
 
 def refused(answer: Answer) -> tuple[int, str]:
@@ -69,7 +52,7 @@ async def test_f5_as_many_connections_as_allowed_and_one_more() -> None:
 @pytest.mark.parametrize("transformer", ["engine.io", "socket.io"])
 async def test_f5_sessions_that_poll_and_websockets_count_alike(transformer: str) -> None:
     """A session counts once, whatever carries it; and it counts before any namespace is entered."""
-    options = {"transformer": {"websockets": "/primus", transformer: "/eio"}, "max_connections": 4}
+    options: dict[str, Any] = {"transformer": {"websockets": "/primus", transformer: "/eio"}, "max_connections": 4}
     async with under_attack(**options) as target:
         opening = await target.exchange(request("GET", "/eio/?EIO=4&transport=polling"))
         sid = json.loads(opening.body[1:])["sid"]
@@ -145,7 +128,7 @@ async def test_f5_connections_per_address(transformer: str) -> None:
         assert await status("2001:db8:0:2::1") == 101
 
 
-def under_attack_there(**options: Any) -> Any:
+def under_attack_there(**options: Any) -> AbstractAsyncContextManager[Target]:
     """Attack a server of which the bystander knows where to find a plain WebSocket."""
     if "transformer" in options:
         options["transformer"] = {**options["transformer"], "websockets": "/primus"}
@@ -283,7 +266,7 @@ async def test_f7_bytes_at_the_rate() -> None:
 
 @pytest.mark.parametrize("kind", ["message", "byte"])
 async def test_f7_all_connections_of_an_address_count_together(kind: str) -> None:
-    options = {f"{kind}_rate_per_address": 100 if kind == "message" else 65536, "rate_patience": 500}
+    options: dict[str, Any] = {f"{kind}_rate_per_address": 100 if kind == "message" else 65536, "rate_patience": 500}
     async with under_attack(**options, trusted_proxies=["127.0.0.1"]) as target:
         sockets = [await target.websocket(from_address("192.0.2.1")) for _ in range(4)]
         other = await target.websocket(from_address("192.0.2.2"))
@@ -309,7 +292,7 @@ async def test_f7_all_connections_of_an_address_count_together(kind: str) -> Non
 @pytest.mark.parametrize("patience", [0, 300])
 async def test_f7_clients_that_poll_are_held_up(patience: int) -> None:
     """Their POST is answered when the rate allows; when that takes too long, with 429, and the session ends."""
-    transformers = {"transformer": {"websockets": "/primus", "engine.io": "/eio"}}
+    transformers: dict[str, Any] = {"transformer": {"websockets": "/primus", "engine.io": "/eio"}}
     async with under_attack(**transformers, message_rate=50, message_burst=10, rate_patience=patience) as target:
         opening = await target.exchange(request("GET", "/eio/?EIO=4&transport=polling"))
         sid = json.loads(opening.body[1:])["sid"]
@@ -351,7 +334,7 @@ async def test_f7_who_pauses_the_client_and_who_slows_it_down_do_not_disturb_eac
 # -- verbs and rooms
 
 
-def verbs(**options: Any) -> Any:
+def verbs(**options: Any) -> AbstractAsyncContextManager[Target]:
     return under_attack(make=ActionServer, welcome_message="", **options)
 
 

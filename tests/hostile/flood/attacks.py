@@ -38,6 +38,10 @@ async def in_parallel(count: int, one: Callable[[], Awaitable[object]]) -> None:
                 await trio.sleep(0.01)
 
 
+async def nothing(flooded: Flooded) -> None:
+    """No attack: what the others are compared with."""
+
+
 def slowloris(connections: int, pause: float = 5.0) -> Callable[[Flooded], Awaitable[None]]:
     """F1: heads that come byte by byte."""
 

@@ -28,6 +28,7 @@ def floods(scale: float) -> dict[str, Flood]:
     heartbeat = {} if scale >= 1 else {"transport": {"engine.io": {"ping_interval": 500, "ping_timeout": 500}}}
     flood = partial(Flood, options=short)
     return {
+        "none": Flood("none", "no flood at all, for comparison", attacks.nothing),
         "F1": flood("F1", f"{many(2000)} heads that come byte by byte", attacks.slowloris(many(2000), pause)),
         "F2": flood(
             "F2",

@@ -157,7 +157,7 @@ class Outcome:
             f"{stats['lines']} log lines": stats["lines"] > 10 * (seconds + 10),
             f"{stats['opened']} opened, {stats['closed']} closed": stats["opened"] != stats["closed"],
             f"connections were closed with {stats['codes']}": not {*map(str, flood.codes)} <= {*stats["codes"]},
-            "the attack reached nobody": not self.flooded.connected,
+            "the attack reached nobody": flood.item != "none" and not self.flooded.connected,
         }
         return [what for what, is_so in wrong.items() if is_so]
 
@@ -249,14 +249,19 @@ async def run(flood: Flood, *, seconds: float, clients: int, rate: float = 10.0,
         final = await flooded.stats()
         final["stall"] = stats["stall"]
         return Outcome(
-            *(result[name] for name in ("sent", "lost", "dropped", "p50", "p99", "max")),
-            base,
-            peak,
-            flooded.memory(),
-            back,
-            busy,
-            final,
-            flooded,
+            sent=result["sent"],
+            lost=result["lost"],
+            dropped=result["dropped"],
+            p50=result["p50"],
+            p99=result["p99"],
+            most=result["max"],
+            base=base,
+            peak=peak,
+            after=flooded.memory(),
+            back=back,
+            busy=busy,
+            stats=final,
+            flooded=flooded,
         )
 
 

@@ -1,4 +1,4 @@
-"""Every flood at full size: ``python -m hostile.flood.run [--seconds 60] [--clients 100] [--only NAME …] [--table FILE]``.
+"""Every flood at full size: ``python -m hostile.flood.run``; ``--help`` tells of the options.
 
 One after the other, with honest clients beside each; ends with a table, and with 1 if anything was not as it has to be.
 """

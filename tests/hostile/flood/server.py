@@ -9,6 +9,7 @@ import gc
 import json
 import logging
 import sys
+import time
 from typing import Any
 
 import trio
@@ -34,13 +35,14 @@ class Count(logging.Handler):
             self.lines += 1
 
 
-class Figures:
+class Figures(trio.abc.Instrument):
     """What the server's application counts.
 
     Attributes:
         opened, closed: calls of ``on_open`` and ``on_close``.
         running, most: slow handlers that run, and the most that ever did.
-        stall: the longest time for which the loop did nothing else, seconds.
+        stall: the longest time for which one task kept the loop, seconds of the processor: how long others' programs
+            kept this one waiting is not the server's fault.
         codes: how often connections were closed with which code.
     """
 
@@ -48,6 +50,15 @@ class Figures:
         self.opened = self.closed = self.running = self.most = self.messages = 0
         self.stall = 0.0
         self.codes: dict[int, int] = {}
+        self._began = 0.0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task has its turn."""
+        self._began = time.thread_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Its turn is over."""
+        self.stall = max(self.stall, time.thread_time() - self._began)
 
 
 def application(server: Server, figures: Figures) -> None:
@@ -108,14 +119,6 @@ async def broadcast(server: Server) -> None:
         await trio.sleep(1)
 
 
-async def look(figures: Figures) -> None:
-    """Note for how long the loop is kept busy by one thing."""
-    while True:
-        wanted = trio.current_time() + 0.01
-        await trio.sleep_until(wanted)
-        figures.stall = max(figures.stall, trio.current_time() - wanted)
-
-
 async def answer(server: Server, figures: Figures, log: Count) -> None:
     """Give the figures to whoever asks."""
     async for line in trio.wrap_file(sys.stdin):
@@ -159,7 +162,7 @@ async def main() -> None:
         await nursery.start(server.serve)
         print(server.port, flush=True)
         nursery.start_soon(broadcast, server)
-        nursery.start_soon(look, figures)
+        trio.lowlevel.add_instrument(figures)
         await answer(server, figures, log)
         nursery.cancel_scope.cancel()
 
