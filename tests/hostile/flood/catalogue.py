@@ -84,12 +84,14 @@ def floods(scale: float) -> dict[str, Flood]:
             "F10",
             f"{many(5000)} connections in 128 rooms each; all leave, join again, and hang up at once",
             attacks.rooms(many(5000), 128),
-            memory=300,
+            memory=260,  # 400 bytes for each of 640,000 memberships, and the connections
+            stall=0.1,
         ),
         "F13": flood(
             "F13",
             f"{many(2000)} sessions that are never polled",
             attacks.polling(many(2000)),
             options={**short, **heartbeat},
+            memory=40,  # 20 KiB each
         ),
     }

@@ -8,6 +8,7 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,7 @@ class Flood:
         options: the server's.
         memory: by how much the server may grow, MiB.
         codes: with which codes connections were closed in any case.
+        stall: for how long one task may keep the loop, seconds of the processor.
     """
 
     item: str
@@ -122,6 +124,7 @@ class Flood:
     options: Mapping[str, Any] = field(default_factory=dict)
     memory: int = 256
     codes: tuple[int, ...] = ()
+    stall: float = inf
 
 
 @dataclass
@@ -157,6 +160,7 @@ class Outcome:
             f"{stats['lines']} log lines": stats["lines"] > 10 * (seconds + 10),
             f"{stats['opened']} opened, {stats['closed']} closed": stats["opened"] != stats["closed"],
             f"connections were closed with {stats['codes']}": not {*map(str, flood.codes)} <= {*stats["codes"]},
+            f"one task took {stats['stall'] * 1000:.0f} ms": stats["stall"] > flood.stall,
             "the attack reached nobody": flood.item != "none" and not self.flooded.connected,
         }
         return [what for what, is_so in wrong.items() if is_so]
