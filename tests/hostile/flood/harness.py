@@ -58,7 +58,7 @@ class Flooded:
         self.connected = self.refused = 0
 
     async def stats(self, order: str = "stats") -> dict[str, Any]:
-        """Ask the server for its figures; "collect" has it collect garbage first, "reset" forget the longest stall."""
+        """Ask the server for its figures; "collect" has it tidy its memory first, "reset" forget the longest stall."""
         assert self._process.stdin is not None
         await self._process.stdin.send_all(order.encode() + b"\n")
         figures: dict[str, Any] = json.loads(await self._lines.line())
