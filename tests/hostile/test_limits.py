@@ -241,5 +241,5 @@ async def test_f15_refusals_are_not_much_longer_than_what_they_refuse() -> None:
 def test_a_rate_of_bytes_is_none_or_as_much_as_is_read_at_once_in_a_few_seconds(name: str) -> None:
     for value in (0, 16384):
         assert getattr(Server(**{name: value}).config.servers.limits, name) == value
-    with pytest.raises(ConfigError, match="a whole number of at least 16384 .bytes per second., or 0: any"):
+    with pytest.raises(ConfigError, match="at least 16384"):
         Server(**{name: 16383})
