@@ -240,6 +240,6 @@ async def test_f15_refusals_are_not_much_longer_than_what_they_refuse() -> None:
 @pytest.mark.parametrize("name", ["byte_rate", "byte_rate_per_address"])
 def test_a_rate_of_bytes_is_none_or_as_much_as_is_read_at_once_in_a_few_seconds(name: str) -> None:
     for value in (0, 16384):
-        assert getattr(Server(**{name: value}).config.servers.limits, name) == value
+        assert getattr(Server(config={"servers": {"limits": {name: value}}}).config.servers.limits, name) == value
     with pytest.raises(ConfigError, match="at least 16384"):
-        Server(**{name: 16383})
+        Server(config={"servers": {"limits": {name: 16383}}})
