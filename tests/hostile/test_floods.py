@@ -19,7 +19,7 @@ from hostile.flood.harness import flooded_server, honest, run
 from hostile.wire import TEXT, Raw, frame
 
 FLOODS = floods(0.05)
-SECONDS = 2.0
+SECONDS = 1.5
 #: Generous: the machine that runs this may be busy with something else.
 P99 = 2.0
 

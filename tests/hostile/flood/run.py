@@ -48,7 +48,7 @@ def table(rows: Iterable[list[str]], *, clients: int, seconds: float) -> str:
     about = (
         f"{clients} honest clients, over the three transformers in turn, 10 messages a second each; {seconds:.0f} "
         f"seconds per flood. CPython {platform.python_version()}, {platform.system()}, {os.cpu_count()} processors for "
-        "the server, the honest clients and the attack together."
+        f"the server, the honest clients and the attack together; load of the machine: {os.getloadavg()[1]:.0f}."
     )
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", about, ""])
 
