@@ -53,22 +53,34 @@ def table(rows: Iterable[list[str]], *, clients: int, seconds: float) -> str:
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", about, ""])
 
 
+async def known(path: str | None) -> dict[str, list[str]]:
+    """Give the rows of the table that is there already, by what the flood is."""
+    if path is None or not await trio.Path(path).exists():
+        return {}
+    lines = (await trio.Path(path).read_text(encoding="utf-8")).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {cells[1]: cells for cells in rows[2:] if len(cells) == len(HEADS)}
+
+
 async def main(options: argparse.Namespace) -> int:
     """Run what is asked for."""
-    chosen = {name: flood for name, flood in floods(1.0).items() if not options.only or name in options.only}
-    rows: list[list[str]] = []
+    every = floods(1.0)
+    rows = await known(options.table) if options.only else {}
     text = ""
     wrong = 0
-    for name, flood in chosen.items():
+    for name, flood in every.items():
+        if options.only and name not in options.only:
+            continue
         print(f"{name}: {flood.what} …", flush=True)
         outcome = await run(flood, seconds=options.seconds, clients=options.clients)
         faults = outcome.faults(flood, p99=P99, seconds=options.seconds)
         wrong += bool(faults)
-        rows.append(row(flood, outcome, faults))
-        print("    " + ", ".join(rows[-1][2:]), flush=True)
+        rows[flood.what] = row(flood, outcome, faults)
+        print("    " + ", ".join(rows[flood.what][2:]), flush=True)
         flooded = outcome.flooded
         print(f"    {flooded.connected} connections, {flooded.refused} refused, {outcome.stats}", flush=True)
-        text = table(rows, clients=options.clients, seconds=options.seconds)
+        ordered = [rows[one.what] for one in every.values() if one.what in rows]
+        text = table(ordered, clients=options.clients, seconds=options.seconds)
         if options.table:
             await trio.Path(options.table).write_text(text, encoding="utf-8")
     print(text)
