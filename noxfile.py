@@ -72,7 +72,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 # The main tests come last but for the figures about them, so that their summary closes the output.
-nox.options.sessions = ["lint", "types", "docs", "clients", "browser", "bench-smoke", f"tests-{HERE}",
+nox.options.sessions = ["lint", "types", "docs", "clients", "proxy", "browser", "bench-smoke", f"tests-{HERE}",
                         "tests-task-driver", "coverage"]  # fmt: skip
 
 measured: list[Path] = []
@@ -85,14 +85,14 @@ def requirements(*names: str) -> list[str]:
     return [pins[name] for name in names]
 
 
-def pytest(session: nox.Session, *arguments: str) -> None:
+def pytest(session: nox.Session, *arguments: str, node: str = "1") -> None:
     """Run pytest and measure which branches it takes, in subprocesses too."""
     data = COVERAGE / re.sub(r"[^\w.]+", "-", session.name).strip("-")
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
     measured.append(data)
     # Where the npm packages are promised, their absence is a failure; without this it would only skip tests.
-    env = {"COVERAGE_FILE": str(data / ".coverage"), "AHTRANSPORT_NODE": "1"}
+    env = {"COVERAGE_FILE": str(data / ".coverage"), "AHTRANSPORT_NODE": node}
     session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
 
 
@@ -124,10 +124,10 @@ def types(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("transformer", [nox.param(name, id=name) for name in TRANSFORMERS])
 def tests(session: nox.Session, transformer: str) -> None:
-    """All tests but those with npm's clients or in a browser, over one transformer; the first also has the rest."""
+    """All tests without npm's clients, browser and nginx, over one transformer; the first also has the rest."""
     session.install("-e", ".[test]")
     rest = [] if transformer == TRANSFORMERS[0] else ["--dependent"]
-    pytest(session, "-m", "not node and not browser", "--transformer", transformer, *rest)
+    pytest(session, "-m", "not node and not browser and not proxy", "--transformer", transformer, *rest)
 
 
 @nox.session(python=HERE, name="tests-task-driver")
@@ -142,7 +142,7 @@ def tests_task_driver(session: nox.Session) -> None:
     options = ["--driver", "task", "--transformer", "websockets", "--transformer", "engine.io"]
     pytest(
         session,
-        *("-m", "not node and not browser", "-k", " and ".join(f"not {what}" for what in left_out)),
+        *("-m", "not node and not browser and not proxy", "-k", " and ".join(f"not {what}" for what in left_out)),
         *(*options, *chosen, "tests/hostile"),
     )
 
@@ -160,7 +160,7 @@ def clients(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     npm_ci(session, CLIENTS)
     session.env["AHTRANSPORT_NODE"] = "1"  # they are there: a test that skips for want of them is a mistake
-    pytest(session, "-m", "node")
+    pytest(session, "-m", "node and not proxy")
 
 
 def npm_ci(session: nox.Session, folder: Path) -> None:
@@ -171,6 +171,34 @@ def npm_ci(session: nox.Session, folder: Path) -> None:
         return
     with session.chdir(folder):
         session.run("npm", "ci", "--no-audit", "--no-fund", external=True)
+
+
+@nox.session(python=HERE)
+def proxy(session: nox.Session) -> None:
+    """Behind a real nginx, with the documentation's configuration; npm's clients, too, where they are installed."""
+    if find_nginx() is None:
+        debian_packages(session, "nginx-light")
+    if find_nginx() is None:
+        session.error(
+            "nginx not found. Install it with the system's packages (such as: sudo apt-get install nginx-light). "
+            "Everything else runs without: python -m nox -s lint types docs clients tests"
+        )
+    session.install("-e", ".[test]")
+    session.env["AHTRANSPORT_NGINX"] = "1"
+    pytest(session, "tests/test_proxy.py", node="")
+
+
+def find_nginx() -> str | None:
+    """Give nginx's path; Debian has it where only root looks."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def debian_packages(session: nox.Session, *names: str) -> None:
+    """Install Debian's packages, where that is allowed."""
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run("apt-get", "update", external=True, env=env)
+        session.run("apt-get", "install", "-y", "--no-install-recommends", *names, external=True, env=env)
 
 
 @nox.session(python=HERE)
@@ -191,10 +219,7 @@ def find_chromium() -> str | None:
 
 def install_chromium(session: nox.Session) -> str:
     """Install Debian's package where that is allowed; fails with what to do where it is not."""
-    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        session.run("apt-get", "update", external=True, env=env)
-        session.run("apt-get", "install", "-y", "--no-install-recommends", "chromium", external=True, env=env)
+    debian_packages(session, "chromium")
     found = find_chromium()
     if found is None:
         session.error(
@@ -264,11 +289,8 @@ def bench_smoke(session: nox.Session) -> None:
 
 def compiler(session: nox.Session) -> None:
     """See to it that there is gcc, which compiles the load generators."""
-    if shutil.which("gcc") is None and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        session.run("apt-get", "update", external=True, env=env)
-        packages = ("gcc", "libc6-dev")
-        session.run("apt-get", "install", "-y", "--no-install-recommends", *packages, external=True, env=env)
+    if shutil.which("gcc") is None:
+        debian_packages(session, "gcc", "libc6-dev")
     if shutil.which("gcc") is None:
         session.error(
             "gcc not found. The load generators are C: install it with the system's packages (such as: sudo apt-get "

@@ -147,7 +147,8 @@ async def fetch(
     if kind is not None:
         fields.append(("Content-Type", kind))
     request = Request(method, target, fields, peer=("127.0.0.1", 4711), read=read)
-    response = await server.handle_request(request)
+    answer = server.handle_request(request)
+    response = answer if isinstance(answer, Response) else await answer
     response.headers += request.response_headers
     assert isinstance(response.body, bytes)
     is_json = dict(response.headers).get("Content-Type", "").startswith("application/json")

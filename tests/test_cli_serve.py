@@ -142,7 +142,7 @@ async def test_a_new_project_runs(tmp_path: Path) -> None:
 def test_signals_and_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signals() == (signal.SIGINT, signal.SIGTERM)
     seen: list[Any] = []
-    monkeypatch.setattr("logging.basicConfig", lambda **options: seen.append(options["level"]))
+    monkeypatch.setattr("ahtransport._cli.running.install", seen.append)
     for verbosity in range(4):
         set_up_logging(verbosity)
     assert seen == [30, 20, 10, 10]

@@ -352,7 +352,6 @@ def test_environment_errors(name: str, text: str, error: str) -> None:
         ("[servers.web]\nport = true\n", "servers.web.port: expected a whole number"),
         ("[servers.web]\nport = 65536\n", "servers.web.port: expected a whole number from 0 to 65535, not 65536"),
         ("[servers.web]\nsecure = true\n", "servers.web.secure needs servers.web.cert"),
-        ("[servers.web]\nsecure = true\ncert = 'x'\n", "servers.web.secure needs servers.web.key"),
         ("[servers.web]\ntrusted_proxies = ['10.0.0.300']\n", "servers.web.trusted_proxies: expected a list of IP"),
         (
             "[servers.websocket.server]\noverflow = 'clsoe'\n",

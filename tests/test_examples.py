@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 import socketio
 import trio
+from prometheus_client import REGISTRY
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.trio.client import connect
 
@@ -388,6 +389,25 @@ async def test_nursery() -> None:
     example.server.configure(port=0)
     with trio.fail_after(10):
         await example.main(seconds=0.1)
+
+
+async def test_operating() -> None:
+    example = load("operating")
+    try:
+        async with running(example.server) as server, client_of(server) as client:
+            assert await client.ask("hello") == "hello"
+            assert (await get(server, "/healthz"))[0] == {"status": "ok"}
+            assert (await get(server, "/busy"))[0] == {"connections": 1, "backlog": 0}
+
+            def scrape() -> list[str]:
+                with urlopen(server.url + "/metrics", timeout=10) as answer:
+                    return answer.read().decode().splitlines()  # type: ignore[no-any-return]
+
+            lines = await trio.to_thread.run_sync(scrape)
+            assert "chat_messages_total 1.0" in lines
+            assert 'ahtransport_connections{transformer="websockets",transport="websocket"} 1.0' in lines
+    finally:
+        REGISTRY.unregister(example.messages)
 
 
 def test_every_example_has_a_test() -> None:

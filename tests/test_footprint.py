@@ -14,7 +14,7 @@ from ahtransport.transports.engineio._sockets import SocketReceiver
 from ahtransport.transports.socketio._client import NamespaceLink
 
 from ahtransport import Connection, Server
-from ahtransport._heartbeat import Watch, _Timer
+from ahtransport._heartbeat import Alarm, Watch
 from ahtransport._net.reactor import ReactorChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel
 from ahtransport._net.websocket import WebSocketWire
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SLOTTED: list[type] = [Connection, ReactorChannel, SocketChannel, StreamChannel, WebSocketWire, Session, Heartbeat]
-SLOTTED += [SocketReceiver, NamespaceLink, Watch, _Timer]
+SLOTTED += [SocketReceiver, NamespaceLink, Watch, Alarm]
 
 
 @pytest.mark.parametrize("kind", SLOTTED, ids=lambda kind: kind.__name__)

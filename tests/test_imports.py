@@ -13,8 +13,8 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 
 # From the bottom up: a module may import its own layer and those beneath it. A package stands for all in it.
 LAYERS: list[set[str]] = [
-    {"_buckets", "_errors", "_http", "_log", "_payload"},  # values and tools that know nothing else
-    {"_barrier", "_blocking", "_collector", "_heartbeat"},  # tools for whoever runs something
+    {"_buckets", "_errors", "_http", "_log", "_logsink", "_payload", "_statistics"},  # values and tools, no more
+    {"_barrier", "_blocking", "_collector", "_hangup", "_heartbeat"},  # tools for whoever runs something
     {"abc"},  # the seams
     {
         "_admission",
@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
     {"client"},  # what is served to browsers
     {"_limits", "_listening", "_mount"},
     {"_registering"},
+    {"_observing"},
     {"_server"},  # level 1
     {"_actions"},  # level 2
     {"", "testing"},  # the doors: "" is ahtransport itself
@@ -276,7 +277,7 @@ def test_level_2_touches_no_private_attribute_of_level_1() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("library", ["wsproto", "httptools"])
+@pytest.mark.parametrize("library", ["wsproto", "httptools", "prometheus_client"])
 def test_these_libraries_are_imported_by_exactly_one_file(library: str) -> None:
     assert len(importers(library)) == 1, importers(library)
 
@@ -286,7 +287,11 @@ def test_these_libraries_are_imported_by_one_file_at_most(library: str) -> None:
     assert len(importers(library)) <= 1, importers(library)
 
 
-@pytest.mark.parametrize("library", ["asyncio", "anyio", "concurrent", "threading", "h11"])
+def test_one_file_has_a_thread_of_its_own() -> None:
+    assert importers("threading") == ["ahtransport._logsink"]
+
+
+@pytest.mark.parametrize("library", ["asyncio", "anyio", "concurrent", "h11"])
 def test_these_libraries_are_not_imported(library: str) -> None:
     assert not importers(library)
 

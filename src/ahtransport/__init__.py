@@ -28,6 +28,7 @@ from ahtransport._listening import Namespace
 from ahtransport._rooms import Rooms
 from ahtransport._server import Server
 from ahtransport._session import Session
+from ahtransport._statistics import ServerStatistics
 from ahtransport._transforms import Envelope
 
 __version__ = _version("ahtransport")
@@ -51,6 +52,7 @@ __all__ = [
     "RoomError",
     "Rooms",
     "Server",
+    "ServerStatistics",
     "Session",
     "UnknownTransformer",
     "__version__",

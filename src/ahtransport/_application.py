@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._rooms import PacedRooms, Rooms
 from ahtransport._transforms import Transforms, is_async
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Application"]
 
 _log = get_logger()
+_access = get_logger("ahtransport.access")
 #: Said to an application that wants its messages in two places.
 BOTH = "messages go to the handler that iterates over its connection, or to on_message; not to both"
 
@@ -130,7 +133,7 @@ class Application:
         for authorizer in self.authorizers:
             with trio.move_on_after(self.options.upgrade_timeout) as patience:
                 verdict = None
-                with contained("an authorizer") as trouble:
+                with contained("an authorizer", about=request) as trouble:
                     try:
                         verdict = authorizer(request)
                         if inspect.isawaitable(verdict):
@@ -149,6 +152,11 @@ class Application:
     def add(self, connection: Connection) -> None:
         """A connection is there: it is in the table, and its heartbeat begins."""
         self.connections[connection.id] = connection
+        self.shared.counters.accepted[connection.transformer] += 1
+        if _access.isEnabledFor(logging.DEBUG):
+            text = "connection %s opened from %s by %s"
+            extra = fields("connection.opened", connection)
+            _access.debug(text, connection.id, connection.remote_ip, connection.transformer, extra=extra)
         if connection.speaks_primus:
             connection.watch(self.options.ping_interval, self.options.timeout)
 
@@ -191,9 +199,17 @@ class Application:
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""
+        self.shared.counters.close(code)
+        if _access.isEnabledFor(logging.INFO):
+            duration = round(max(0.0, time.time() - connection.connected_at), 3)
+            extra = fields("connection.closed", connection, code=code, reason=reason, duration=duration)
+            text = "connection %s from %s by %s closed with %d after %.1f s%s"
+            why = f": {reason}" if reason else ""
+            arguments = (connection.id, connection.remote_ip, connection.transformer, code, duration, why)
+            _access.info(text, *arguments, extra=extra)
         for function, inline in self.on_close:
             if inline:
-                with contained(f"on_close of connection {connection.id}"):
+                with contained(f"on_close of connection {connection.id}", about=connection):
                     function(connection, code, reason)
             elif self.shared.running:
                 self.spawn(self._close_later, function, connection, code, reason)
@@ -201,19 +217,21 @@ class Application:
     async def _close_later(
         self, function: Callable[..., Awaitable[object]], connection: Connection, code: int, reason: str
     ) -> None:
-        with contained(f"on_close of connection {connection.id}"):
+        with contained(f"on_close of connection {connection.id}", about=connection):
             await function(connection, code, reason)
 
     def undecodable(self, connection: Connection, error: Exception, *, first: bool) -> None:
         """A message could not be decoded: the application is told, the connection lives on."""
         if first:
-            _log.info("connection %s sent a message that can't be decoded: %.200s", connection.id, error)
+            text = "connection %s sent a message that can't be decoded: %.200s"
+            _log.info(text, connection.id, error, extra=fields("message.undecodable", connection))
         self._report(connection, error)
 
     def failed(self, connection: Connection, error: BaseException, *, logged: bool) -> None:
         """A handler has failed."""
         if not logged:
-            _log.error("the handler of connection %s failed", connection.id, exc_info=error)
+            extra = fields("failure", connection, what="the handler")
+            _log.error("the handler of connection %s failed", connection.id, exc_info=error, extra=extra)
         self._report(connection, error)
 
     def _report(self, connection: Connection, error: BaseException) -> None:

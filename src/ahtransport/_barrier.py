@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,16 +30,20 @@ class contained:
     Args:
         what: what the log says has failed.
         expected: tells of an exception that it is no failure; it ends the block and that is all.
+        about: the connection or request whose failure it would be, for the log's fields.
 
     Attributes:
         caught: the failure, after the block; None when there was none.
     """
 
-    __slots__ = ("caught", "expected", "what")
+    __slots__ = ("about", "caught", "expected", "what")
 
-    def __init__(self, what: str, expected: Callable[[BaseException], bool] | None = None) -> None:
+    def __init__(
+        self, what: str, expected: Callable[[BaseException], bool] | None = None, about: object = None
+    ) -> None:
         self.what = what
         self.expected = expected
+        self.about = about
         self.caught: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -75,4 +79,4 @@ class contained:
             elif expected(error):
                 return
         self.caught = error
-        _log.error("%s failed", self.what, exc_info=error)
+        _log.error("%s failed", self.what, exc_info=error, extra=fields("failure", self.about, what=self.what))

@@ -179,7 +179,7 @@ class Connection(Incoming):
         if self._state != "open":
             scope.cancel()
         try:
-            with scope, contained(f"a task of connection {self.id}", self._is_farewell) as trouble:
+            with scope, contained(f"a task of connection {self.id}", self._is_farewell, self) as trouble:
                 await function(*args)
             if trouble.caught is not None:
                 self._crashed(trouble.caught, logged=True)
@@ -191,7 +191,7 @@ class Connection(Incoming):
         scope = trio.CancelScope()
         self._hold(scope)
         try:
-            with scope, contained(f"the handler of connection {self.id}", self._is_farewell) as trouble:
+            with scope, contained(f"the handler of connection {self.id}", self._is_farewell, self) as trouble:
                 await handler(self)
             if trouble.caught is not None:
                 self._crashed(trouble.caught, logged=True)

@@ -9,7 +9,7 @@ from ahtransport._rooms import NOTHING
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import trio
 
@@ -72,6 +72,7 @@ class Half:
     )
 
     id: str
+    remote_ip: str
     last_seen: float
     _application: Application
     _link: Link
@@ -104,6 +105,17 @@ class Half:
     @property
     def _whole(self) -> Connection:
         return cast("Connection", self)
+
+    @property
+    def _log_fields(self) -> Mapping[str, object]:
+        """What a log record about this connection says of it."""
+        return {
+            "connection": self.id,
+            "remote": self.remote_ip,
+            "transformer": self._transformer.name,
+            "transport": self._link.transport,
+            "namespace": self._application.name,
+        }
 
     def _hold(self, scope: trio.CancelScope) -> None:
         """Keep the scope of a task that sees the end of the connection for itself, and is ended if it does not."""

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ahtransport._connection import Connection
 
-__all__ = ["Deadlines", "Watch"]
+__all__ = ["Alarm", "Deadlines", "Watch"]
 
 _log = get_logger()
 
 
-class _Timer:
+class Alarm:
     """One deadline; compares by time, then by age."""
 
     __slots__ = ("callback", "number", "owner", "when")
@@ -35,7 +35,7 @@ class _Timer:
         self.number = number
         self.callback: Callable[[], None] | None = callback
 
-    def __lt__(self, other: _Timer) -> bool:
+    def __lt__(self, other: Alarm) -> bool:
         return (self.when, self.number) < (other.when, other.number)
 
     def cancel(self) -> None:
@@ -49,7 +49,7 @@ class Deadlines:
     """A heap of timers served by :meth:`run`."""
 
     def __init__(self) -> None:
-        self._heap: list[_Timer] = []
+        self._heap: list[Alarm] = []
         self._number = 0
         self._dead = 0
         self._sleeper = trio.CancelScope()
@@ -57,10 +57,10 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._heap) - self._dead
 
-    def at(self, when: float, callback: Callable[[], None]) -> _Timer:
+    def at(self, when: float, callback: Callable[[], None]) -> Alarm:
         """Call ``callback`` once trio's clock reaches ``when`` (seconds); it must not wait."""
         self._number += 1
-        timer = _Timer(self, when, self._number, callback)
+        timer = Alarm(self, when, self._number, callback)
         heappush(self._heap, timer)
         if self._heap[0] is timer:
             self._sleeper.cancel()
@@ -87,7 +87,7 @@ class Deadlines:
                 try:
                     callback()
                 except Exception:
-                    _log.exception("a deadline's callback failed")
+                    _log.exception("a deadline's callback failed", extra=fields("failure", what="a deadline"))
             with trio.CancelScope() as self._sleeper:
                 if self._heap:
                     await trio.sleep_until(self._heap[0].when)
@@ -112,7 +112,7 @@ class Watch:
         self._timeout = timeout or inf
         now = trio.current_time()
         self._ping_at = now + self._ping_interval
-        self._timer: _Timer | None = None
+        self._timer: Alarm | None = None
         self._again(now)
 
     def stop(self) -> None:

@@ -1,17 +1,21 @@
-"""HTTP as the rest of the program sees it: headers, a request, a response. No I/O here."""
+"""HTTP as the rest of the program sees it: headers, a request, a response, now or later. No I/O here."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar, overload
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+import trio
 
 from ahtransport._errors import Reject
 
-__all__ = ["Headers", "Request", "Response", "parse_query"]
+__all__ = ["Headers", "Later", "Request", "Response", "parse_query", "query_pairs"]
+
+_MAX_PARAMETERS = 1000
+T = TypeVar("T")
 
 
 def parse_query(text: str) -> dict[str, str]:
@@ -20,16 +24,30 @@ def parse_query(text: str) -> dict[str, str]:
     Raises:
         Reject: 400, there are more than 1,000 parameters.
     """
-    if not text:
-        return {}
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
-    except ValueError as error:
-        raise Reject(400, "there are too many query parameters") from error
+    return _first_of_each(query_pairs(text))
+
+
+def _first_of_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         found.setdefault(name, value)
     return found
+
+
+def query_pairs(text: str) -> list[tuple[str, str]]:
+    """Read a query string: each name and value in the order in which they came.
+
+    Raises:
+        Reject: 400, there are more than 1,000 parameters.
+    """
+    if not text:
+        return []
+    if text.count("&") >= _MAX_PARAMETERS:
+        raise Reject(400, "there are too many query parameters")
+    if "%" in text or "+" in text:
+        return parse_qsl(text, keep_blank_values=True)
+    # What parse_qsl does, for what needs no decoding, in a fifth of the time.
+    return [pair.partition("=")[::2] for pair in text.split("&") if pair]
 
 
 class Headers(Mapping[str, str]):
@@ -71,6 +89,21 @@ class Headers(Mapping[str, str]):
         values = self._fields[name.lower()]
         return values[0] if len(values) == 1 else ", ".join(values)
 
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+
+    @overload
+    def get(self, name: str, /, default: str | T) -> str | T: ...
+
+    def get(self, name: str, /, default: str | T | None = None) -> str | T | None:
+        """Give the value of ``name``, or ``default`` when there is none."""
+        values = self._fields.get(
+            name.lower()
+        )  # what is inherited raises and catches an error for each that is not there
+        if values is None:
+            return default
+        return values[0] if len(values) == 1 else ", ".join(values)
+
     def get_all(self, name: str) -> list[str]:
         """Give every value of ``name``, in order of arrival; an empty list when there is none."""
         return list(self._fields.get(name.lower(), ()))
@@ -92,6 +125,10 @@ async def _no_body(limit: int) -> bytes:
     return b""
 
 
+def _not_now(limit: int) -> None:
+    return None
+
+
 class Request:
     """One HTTP request, an upgrade request included.
 
@@ -105,6 +142,7 @@ class Request:
         remote_ip: the client's address: ``peer``, or what a trusted proxy says.
         remote_port: likewise; 0 when a proxy does not tell.
         secure: whether the client uses TLS, here or at a trusted proxy.
+        host: the server's name and perhaps port, as the client knows it: the Host header, or what a trusted proxy says.
         auth: what a Socket.IO client sent along with its CONNECT; None for all others.
         state: free for middleware to leave things in.
         response_headers: added to whatever response is given, the 101 included.
@@ -112,8 +150,11 @@ class Request:
 
     __slots__ = (
         "_cookies",
+        "_host",
+        "_pairs",
         "_query",
         "_read",
+        "_read_now",
         "auth",
         "headers",
         "method",
@@ -137,6 +178,7 @@ class Request:
         peer: tuple[str, int] = ("127.0.0.1", 0),
         secure: bool = False,
         read: Callable[[int], Awaitable[bytes]] = _no_body,
+        read_now: Callable[[int], bytes | None] = _not_now,
     ) -> None:
         self.method = method
         self.target = target
@@ -145,12 +187,28 @@ class Request:
         self.peer = peer
         self.remote_ip, self.remote_port = peer
         self.secure = secure
+        self._host: str | None = None
         self.auth: Any = None
         self.state: dict[str, Any] = {}
         self.response_headers: list[tuple[str, str]] = []
         self._read = read
+        self._read_now = read_now
+        self._pairs: list[tuple[str, str]] | None = None
         self._query: dict[str, str] | None = None
         self._cookies: dict[str, str] | None = None
+
+    @property
+    def _log_fields(self) -> Mapping[str, object]:
+        return {"remote": self.remote_ip, "method": self.method, "path": self.path}
+
+    @property
+    def host(self) -> str:
+        """See above; ``""`` when nobody says so."""
+        return self.headers.get("host", "") if self._host is None else self._host
+
+    @host.setter
+    def host(self, host: str) -> None:
+        self._host = host
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -160,8 +218,19 @@ class Request:
             Reject: 400, there are more than 1,000.
         """
         if self._query is None:
-            self._query = parse_query(self.query_string)
+            self._query = _first_of_each(self.query_pairs)
         return self._query
+
+    @property
+    def query_pairs(self) -> Sequence[tuple[str, str]]:
+        """The query's parameters, percent-decoded: each name and value in the order in which they came.
+
+        Raises:
+            Reject: 400, there are more than 1,000.
+        """
+        if self._pairs is None:
+            self._pairs = query_pairs(self.query_string)
+        return self._pairs
 
     @property
     def cookies(self) -> Mapping[str, str]:
@@ -179,7 +248,8 @@ class Request:
         twin = copy(self)
         twin.headers = self.headers.packed()
         twin._read = _no_body
-        twin._query = twin._cookies = None
+        twin._read_now = _not_now
+        twin._pairs = twin._query = twin._cookies = None
         return twin
 
     def with_auth(self, auth: Any) -> Request:
@@ -195,6 +265,10 @@ class Request:
             Reject: 413 when there are more, 408 when they come too slowly.
         """
         return await self._read(limit)
+
+    def read_now(self, limit: int) -> bytes | None:
+        """Give the whole body if it is here and has at most ``limit`` bytes; None: :meth:`read` knows more."""
+        return self._read_now(limit)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
@@ -250,3 +324,50 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {self.length} bytes>"
+
+
+class Later:
+    """A response that is not there yet and that no task waits for, such as a long poll's.
+
+    Who gives it instead of a response calls :meth:`ready` when there is something to say. Soon afterwards, when what
+    goes on at that moment is over, the host asks for the response; or it says that the client has gone before that.
+
+    Args:
+        make: gives the response; may raise :class:`Reject`.
+        gone: called instead of ``make`` when the client has gone. It must not wait, and neither must ``make``.
+    """
+
+    __slots__ = ("_is_ready", "_on_ready", "gone", "make")
+
+    def __init__(self, make: Callable[[], Response], gone: Callable[[], None]) -> None:
+        self.make = make
+        self.gone = gone
+        self._on_ready: Callable[[], None] | None = None
+        self._is_ready = False
+
+    def ready(self) -> None:
+        """Tell that the response can be made; further calls mean nothing."""
+        if not self._is_ready:
+            self._is_ready = True
+            if self._on_ready is not None:
+                self._on_ready()
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called once, by :meth:`ready` or, if it is ready by now, at once (for hosts)."""
+        self._on_ready = callback
+        if self._is_ready:
+            callback()
+
+    def __await__(self) -> Generator[Any, Any, Response]:
+        """Wait for it in a task, for whoever has one anyway."""
+        return self._wait().__await__()
+
+    async def _wait(self) -> Response:
+        event = trio.Event()
+        self.when_ready(event.set)
+        try:
+            await event.wait()
+        except BaseException:
+            self.gone()
+            raise
+        return self.make()

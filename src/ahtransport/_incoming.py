@@ -84,6 +84,19 @@ class Incoming(Outgoing):
         else:
             self._hand_over(value)
 
+    def deliver_event(self, name: str, args: list[Any], ack: int | None = None) -> None:
+        """Take one event of a protocol whose messages are events (for transformers)."""
+        application = self._application
+        if name != "message" or application.handles(name):
+            self.deliver(Event(name, args, ack))
+            return
+        # Who iterates has no way to acknowledge; as in npm, an ack that nobody gives does not come.
+        value = args[0] if len(args) == 1 else args
+        if application.incoming.functions:
+            self.deliver(Message(value))
+        elif self._state == "open":
+            self._hand_over(value)
+
     def deliver(self, packet: Message | Event | Ack) -> None:
         """Take one decoded packet (for transformers)."""
         if self._state != "open":
@@ -190,7 +203,7 @@ class Incoming(Outgoing):
 
     async def _try_event_later(self, handler: EventHandler, args: tuple[Any, ...], ack: int | None) -> None:
         what = f"the handler of an event of connection {self.id}"
-        with contained(what, self._is_farewell) as trouble:
+        with contained(what, self._is_farewell, self) as trouble:
             await self._run_call(handler.function, args, ack)
         if trouble.caught is not None:
             self._application.failed(self._whole, trouble.caught, logged=True)
@@ -226,7 +239,7 @@ class Incoming(Outgoing):
                 while self._jobs:
                     function, args = self._jobs.popleft()
                     self._relieve()
-                    with contained(f"the handler of connection {self.id}", self._is_farewell) as trouble:
+                    with contained(f"the handler of connection {self.id}", self._is_farewell, self) as trouble:
                         result = function(*args)
                         if result is not None:
                             await result

@@ -10,12 +10,12 @@ import trio
 from ahtransport._admission import Admission
 from ahtransport._buckets import Buckets, Rate, Rates, address_key
 from ahtransport._errors import Reject
-from ahtransport._web.proxies import apply_forwarded, is_trusted
+from ahtransport._web.proxies import TrustedProxies, apply_forwarded, is_proxy
 
 if TYPE_CHECKING:
     from ahtransport._config import Limits
     from ahtransport._heartbeat import Deadlines
-    from ahtransport._http import Request, Response
+    from ahtransport._http import Request
     from ahtransport.abc import Receiver, WebSocket
 
 __all__ = ["Front", "ServerLimits"]
@@ -24,7 +24,7 @@ __all__ = ["Front", "ServerLimits"]
 class Application(Protocol):
     """Whom a host calls."""
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Any:
         """Answer a request."""
         ...
 
@@ -86,7 +86,7 @@ class ServerLimits:
             "max_sockets": limits.max_sockets,
             "max_sockets_per_address": limits.max_sockets_per_address,
             "reserve": limits.reserved_descriptors,
-            "exempt": lambda address: is_trusted(address, self._trusted),
+            "exempt": lambda address: is_proxy(address, self._trusted),
             "retry_after": limits.retry_after,
             "rates": self.rates,
         }
@@ -97,7 +97,7 @@ class Front:
 
     def __init__(self, application: Application, rate: Rate, trusted: tuple[str, ...]) -> None:
         self._application = application
-        self._trusted = trusted
+        self._trusted = TrustedProxies(trusted)
         self._buckets = Buckets(rate)
 
     def _count(self, request: Request) -> None:
@@ -107,14 +107,14 @@ class Front:
         if delay:
             raise Reject(429, "too many requests", [("Retry-After", str(ceil(delay)))])
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Any:
         """Answer a request.
 
         Raises:
             Reject: 429, or as the application refuses.
         """
         self._count(request)
-        return await self._application.handle_request(request)
+        return self._application.handle_request(request)
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Take a WebSocket.

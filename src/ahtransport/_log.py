@@ -3,6 +3,9 @@
 A record that says something about a peer may carry the peer's own bytes. So control characters, line and paragraph
 separators and what changes the direction of text are escaped, a line ends after 512 characters, and of one kind of
 record ten pass per second; the next that passes then says how many did not. Tracebacks stay as they are.
+
+What a record says in words it says in fields, too (:func:`fields`), for whoever reads logs by program; they are
+attributes of the record, as ``extra`` of :mod:`logging` makes them. The page "Operating" lists them.
 """
 
 from __future__ import annotations
@@ -10,18 +13,54 @@ from __future__ import annotations
 import logging
 import time
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["LogFilter", "escaped", "get_logger"]
+__all__ = ["MAX_LINE", "LogFilter", "Losses", "escaped", "extras", "fields", "get_logger", "losses"]
 
 MAX_LINE: Final = 512
+MAX_FIELD: Final = 128
 MAX_PER_SECOND: Final = 10
 _MAX_KINDS: Final = 1000
 # Control, format (bidi marks are among them), surrogate, private use, unassigned, line separator, paragraph separator.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: What every record has, or gets when it is formatted; all else came with ``extra``.
+_USUAL: Final = {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName"}
+
+
+class Losses:
+    """What did not reach the log since the process began.
+
+    Attributes:
+        suppressed: records that were too many of one kind.
+        dropped: lines that whoever takes the log did not take in time, or at all.
+    """
+
+    def __init__(self) -> None:
+        self.suppressed = 0
+        self.dropped = 0
+
+
+losses: Final = Losses()
+
+
+def fields(event: str, about: object = None, **more: object) -> dict[str, Any]:
+    """Give the fields of a record, for ``extra=``.
+
+    Args:
+        event: what has happened, as a word that does not change, such as ``"connection.closed"``.
+        about: a connection or a request, which brings its own fields; None: nobody's.
+        more: further fields. Text in them may be a peer's: the filter makes it harmless.
+    """
+    own: Mapping[str, object] = getattr(about, "_log_fields", {})
+    return {"event": event, **own, **more}
+
+
+def extras(record: logging.LogRecord) -> dict[str, Any]:
+    """Give the fields of a record, however they got there."""
+    return {name: value for name, value in record.__dict__.items() if name not in _USUAL}
 
 
 def escaped(text: str, limit: int = MAX_LINE) -> str:
@@ -61,6 +100,7 @@ class LogFilter(logging.Filter):
             self._counts.clear()
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count > self._per_second:
+            losses.suppressed += 1
             if kind in self._suppressed or len(self._suppressed) < _MAX_KINDS:
                 self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return False
@@ -68,6 +108,11 @@ class LogFilter(logging.Filter):
         note = f" ({suppressed} more of this kind suppressed)" if suppressed else ""
         record.msg = escaped(record.getMessage(), MAX_LINE - len(note)) + note
         record.args = ()
+        for name, value in extras(record).items():
+            if isinstance(value, str):
+                record.__dict__[name] = escaped(value, MAX_FIELD)
+        if suppressed:
+            record.__dict__["suppressed"] = suppressed
         return True
 
 

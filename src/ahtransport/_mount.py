@@ -12,7 +12,7 @@ from ahtransport._config import read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._pacing import PollPacer
 from ahtransport._registry import load_transformer
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from ahtransport.abc import Link, Pacer, Receiver, Timer, Transformer, WebSocket
     from ahtransport.client import BrowserClient
 
-__all__ = ["Choice", "Mount", "choices", "session_key"]
+__all__ = ["COUNTED", "Choice", "Mount", "choices", "session_key"]
 
 _log = get_logger()
 
+#: Left in a request whose refusal has been counted.
+COUNTED: Final = "ahtransport refusal counted"
 _KEY: Final = "servers.websocket.server.transformer"
 
 _NO_SEAT: Final = Seat()
@@ -125,6 +127,8 @@ class Mount:
         self.messagepack = self._shared.messagepack
         default = config.origin("servers.websocket.server.pathname") == "default"
         self.pathname: str = choice.pathname or (kind.default_pathname if default else None) or self.options.pathname
+        self._spec_path = f"{self.pathname}/spec"
+        self._client_path = f"{self.pathname}/primus.js"
         parser = self.options.parser
         self.spec: Mapping[str, Any] = {
             "pingInterval": int(self.options.ping_interval * 1000),
@@ -140,6 +144,7 @@ class Mount:
         #: The generated client that this transformer is part of, and its place in there.
         self.browser: BrowserClient | None = None
         self.place = 0
+        self._shared.counters.accepted[self.transformer.name] += 0  # it is told of from the start
         # Where several share a pathname, a request is for the first that says so.
         self.claims: Callable[[Request], bool] = getattr(self.transformer, "claims", lambda request: True)
 
@@ -151,7 +156,8 @@ class Mount:
             options = dict(getattr(self.transformer, "client_options", dict)())
             modules = dict(getattr(self.transformer, "client_modules", dict)())
         except Exception:
-            _log.exception("the client side of the transformer %s failed", self.transformer.name)
+            extra = fields("failure", transformer=self.transformer.name)
+            _log.exception("the client side of the transformer %s failed", self.transformer.name, extra=extra)
         return Wire(self.transformer.name, self.pathname, modules, options)
 
     def takes(self, path: str) -> bool:
@@ -166,7 +172,7 @@ class Mount:
 
     # -- as the front of the transformer
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a plain request: a preflight, the spec, or what the transformer says.
 
         Raises:
@@ -175,12 +181,12 @@ class Mount:
         answer = self._cors.handle(request)
         if answer is not None:
             return answer
-        if request.path == f"{self.pathname}/spec":
+        if request.path == self._spec_path:
             return Response.json(200, self.spec)
-        if request.path == f"{self.pathname}/primus.js" and self.browser is not None:
-            return await self.browser.answer_primus(request, self.place)
+        if request.path == self._client_path and self.browser is not None:
+            return self.browser.answer_primus(request, self.place)
         request.response_headers += _NO_CACHE
-        return await self.transformer.handle_request(request)
+        return self.transformer.handle_request(request)
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Hand an upgrade on.
@@ -217,11 +223,6 @@ class Mount:
         """Tell whether the application has this namespace."""
         return self._namespaces.knows(name)
 
-    def handles(self, event: str, namespace: str = "/") -> bool:
-        """Tell whether the application has a function for this very event."""
-        application = self._namespaces.model(namespace)
-        return application is not None and application.handles(event)
-
     async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application.
 
@@ -231,7 +232,13 @@ class Mount:
         application = self._namespaces.model(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")
-        await application.authorize(request)
+        try:
+            await application.authorize(request)
+        except Reject as refusal:
+            # Not every transformer answers it by HTTP, where all other refusals are counted.
+            self._shared.counters.refused[refusal.status] += 1
+            request.state[COUNTED] = True
+            raise
 
     def admit(self, request: Request) -> Seat:
         """Give a client a seat; see ``ahtransport.abc.Core``.

@@ -79,6 +79,7 @@ class Namespaces:
 
     def _leave(self, application: Application) -> None:
         self._passing.pop(application.name, None)
+        self.shared.counters.dropped += application.dropped
 
     def __iter__(self) -> Iterator[Application]:
         yield from self._named.values()

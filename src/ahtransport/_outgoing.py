@@ -211,7 +211,7 @@ class Outgoing(Half):
                 while queue:
                     later = queue[0]
                     what = f"an outgoing transform of connection {self.id}"
-                    with contained(what, self._is_farewell) as trouble:
+                    with contained(what, self._is_farewell, self) as trouble:
                         changed = await self._application.outgoing.run_async(later.packet, self._whole)
                         # What was sent before a close still leaves, and the close after it.
                         if changed is not None and later.wanted and (self._state == "open" or self._goodbye):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
+from inspect import iscoroutine
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,30 +16,34 @@ from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import ConfigError, Reject
+from ahtransport._hangup import hangup_signals, heed_hangup
+from ahtransport._http import Response
 from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
-from ahtransport._log import get_logger
-from ahtransport._mount import Mount, choices, session_key
+from ahtransport._log import fields, get_logger
+from ahtransport._logsink import install
+from ahtransport._mount import COUNTED, Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
+from ahtransport._net.certificate import Certificate
 from ahtransport._net.guarded import GuardedHost
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
-from ahtransport._registering import Registering
+from ahtransport._observing import Observing
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._shared import Shared
 from ahtransport._web.cors import Cors, cors_warning
 from ahtransport._web.files import StaticFiles
 from ahtransport._web.fingerprint import web_fingerprint
+from ahtransport._web.hosts import entrance, hosts_warning
 from ahtransport._web.middleware import Middleware
-from ahtransport._web.proxies import apply_forwarded
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable, Mapping
 
     from ahtransport._application import Application
-    from ahtransport._http import Request, Response
+    from ahtransport._http import Request
     from ahtransport._namespaces import Matcher
     from ahtransport._session import Session, SessionStore
     from ahtransport.abc import Receiver, Transformer, WebSocket
@@ -47,7 +53,7 @@ __all__ = ["Server"]
 _log = get_logger()
 
 
-class Server(Registering):
+class Server(Observing):
     """A realtime server, configured but not yet running.
 
     Args:
@@ -85,6 +91,7 @@ class Server(Registering):
         self._mounts: list[Mount] = []
         self._stop = trio.Event()
         self._running = False
+        self._lingering = False  # told to stop, and going on for ``shutdown_delay``
         self._host: Host | None = None
         self._namespaces = self._build(None)
         if handler is not None:
@@ -97,12 +104,11 @@ class Server(Registering):
         config = self.config
         options = config.servers.websocket.server
         web = config.servers.web
-        for key, unsupported in {
-            "servers.web.secure": web.secure,
-            "servers.websocket.server.compression": options.compression,
-        }.items():
-            if unsupported:
-                raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        if options.compression:
+            key = "servers.websocket.server.compression"
+            raise ConfigError(f"{config.origin(key)}: {key}: this version does not support it yet; set it to false")
+        self._certificate = Certificate(web.cert, web.key) if web.secure else None
+        self._entrance = entrance(web)
         parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         limits = config.servers.limits
@@ -114,6 +120,7 @@ class Server(Registering):
         if config.servers.websocket.enabled:
             guards = self._limits.admission, self._limits.rates
             self._mounts = [Mount(namespaces, config, choice, self._cors, *guards) for choice in choices(config)]
+        self._probes = self._make_probes()
         self._browser = self._make_browser(parser)
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
         return namespaces
@@ -185,12 +192,16 @@ class Server(Registering):
     def url(self) -> str:
         """Where the server is reached, such as ``"http://127.0.0.1:8080"``."""
         host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self._certificate is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+
+    def _counted_host(self) -> Host | None:
+        return self._host
 
     @property
     def stopping(self) -> bool:
-        """Whether the drain has begun."""
-        return self._stop.is_set()
+        """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
+        return self._stop.is_set() and not self._lingering
 
     def session_for(self, request: Request) -> Session:
         """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
@@ -201,38 +212,59 @@ class Server(Registering):
     # -- running
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``.
+        """Serve until SIGINT or SIGTERM, which drain; a second one ends at once. Calls ``trio.run``. Logs to stderr as
+        ``general.log_format`` says, unless the program has set up logging itself.
 
         Raises:
             OSError: the address can't be listened on.
         """
-        if not logging.getLogger().handlers and not _log.handlers:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        trio.run(self._run)
+        logs = None if _log.handlers else install(logging.INFO, self.config.general.log_format)
+        try:
+            trio.run(self._run)
+        finally:
+            if logs is not None:
+                logs.uninstall()
 
     async def _run(self) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangup_signals(self)) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, signals, nursery.cancel_scope)
                 await nursery.start(self.serve)
                 names = ", ".join(mount.transformer.name for mount in self._mounts) or "no transformer"
-                _log.info("%s on %s", names, self.url)
+                _log.info("%s on %s", names, self.url, extra=fields("server.started", url=self.url))
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
 
     async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
-            if self.stopping:
-                _log.info("%s again: ending at once", signal.Signals(number).name)
+            extra = fields("server.stopping", signal=signal.Signals(number).name)
+            if number not in (signal.SIGINT, signal.SIGTERM):
+                await heed_hangup(self)
+            elif self._stop.is_set():
+                _log.info("%s again: ending at once", signal.Signals(number).name, extra=extra)
                 scope.cancel()
             else:
-                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name)
+                _log.info("%s: stopping; once more ends at once", signal.Signals(number).name, extra=extra)
                 self.shutdown()
 
     def shutdown(self) -> None:
-        """Begin to stop: accept nobody, tell the clients, give handlers ``shutdown_grace``, then end. Returns at once;
-        :meth:`serve` returns when it is done."""
-        self._stop.set()
+        """Begin to stop: after ``shutdown_delay``, accept nobody, tell the clients, give handlers ``shutdown_grace``,
+        then end. Returns at once; :meth:`serve` returns when it is done."""
+        if not self._stop.is_set():
+            self._lingering = self._running and self.config.servers.websocket.shutdown_delay > 0
+            self._stop.set()
+
+    async def reload_certificate(self) -> None:
+        """Read the files ``servers.web.cert`` and ``key`` again; connections from now on get what is in them, and those
+        that are open go on as they are. SIGHUP does this, where :meth:`run` or ``ahtransport serve`` runs the server.
+
+        Raises:
+            ConfigError: they can't be used; the certificate from before stays.
+            RuntimeError: ``servers.web.secure`` is off.
+        """
+        if self._certificate is None:
+            raise RuntimeError("this server has no certificate: servers.web.secure is off")
+        await trio.to_thread.run_sync(self._certificate.load)
 
     async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`shutdown` or cancellation; ``await nursery.start(server.serve)`` gives the addresses.
@@ -251,8 +283,9 @@ class Server(Registering):
         self._stop = trio.Event()
         self._ended = trio.Event()
         shared = self._namespaces.shared
-        self._host = self._make_host()
-        watch = BlockingWatch(self.config.general.blocking_warning)
+        self._host = self._make_host(self._host)
+        self._watch = watch = BlockingWatch(self.config.general.blocking_warning)
+        self._since = time.monotonic()
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         restore_collector = tune_collector() if self.config.general.tune_gc else None
@@ -265,11 +298,19 @@ class Server(Registering):
                 if self._browser is not None:
                     await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
-                if warning := cors_warning(options.origins, options.credentials):
-                    _log.warning(warning)
+                for warning in (
+                    cors_warning(options.origins, options.credentials),
+                    hosts_warning(self.addresses, self.config.servers.web.allowed_hosts),
+                ):
+                    if warning:
+                        _log.warning(warning, extra=fields("config.warning"))
+                self._tell_of_hidden()
                 task_status.started(self.addresses)
                 try:
                     await self._stop.wait()
+                    if self._lingering:
+                        await trio.sleep(self.config.servers.websocket.shutdown_delay)
+                        self._lingering = False
                     await self._drain(self._host)
                 finally:
                     # What has no stream at the moment, such as a session between two polls, would not notice the end.
@@ -283,12 +324,13 @@ class Server(Registering):
                 restore_collector()
             shared.started(None)
             self._running = False
+            self._since = None
             self._ended.set()
 
-    def _make_host(self) -> Host:
+    def _make_host(self, before: Host | None) -> Host:
         web, options = self.config.servers.web, self.config.servers.websocket.server
         guard = self._limits.host_options()
-        return (GuardedHost if guard else Host)(
+        host = (GuardedHost if guard else Host)(
             self._limits.front(self),
             self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
@@ -301,8 +343,14 @@ class Server(Registering):
             flush_timeout=inf if options.overflow == "wait" else options.flush_timeout,
             close_timeout=options.close_timeout,
             reactor=self._driver == "reactor",
+            refused=self._namespaces.shared.counters.refused,
+            certificate=self._certificate,
+            handshake_timeout=web.handshake_timeout,
             **guard,
         )
+        if before is not None:
+            host.gone = before.gone
+        return host
 
     async def _drain(self, host: Host) -> None:
         """Stop accepting, say goodbye to everybody, and wait a while for it to be heard."""
@@ -319,26 +367,46 @@ class Server(Registering):
 
     # -- as a host's application
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer an HTTP request (called by hosts).
 
         Raises:
             Reject: it is refused.
         """
-        apply_forwarded(request, self.config.servers.web.trusted_proxies)
-        response = await self.middleware.run(request)
-        if response is not None:
-            return response
+        for look in self._entrance:
+            look(request)
+        probe = self._probes.get(request.path)
+        if probe is not None and request.path not in self._routes:
+            return probe(request)  # before any middleware, which may want to know who asks
+        return self._after_middleware(request) if self.middleware.at_work else self._answer(request)
+
+    async def _after_middleware(self, request: Request) -> Response:
+        answer = await self.middleware.run(request) or self._answer(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
         if self._browser is not None and self._files is not None:
-            response = await self._browser.answer(request)
-            if response is not None:
-                return response
+            answer = self._browser.answer(request)
+            if answer is not None:
+                return answer
         mount, handler = self._find(request)
         if mount is not None:
-            return await mount.handle_request(request)
+            try:
+                given = mount.handle_request(request)
+            except Reject as refusal:
+                self._count(request, refusal)
+                raise
+            return self._counting(request, given) if iscoroutine(given) else given
         if handler is not None:
-            return await handler(request)
+            return handler(request)
         raise Reject(404, "not found")
+
+    async def _counting(self, request: Request, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Take a WebSocket (called by hosts).
@@ -346,7 +414,19 @@ class Server(Registering):
         Raises:
             Reject: it is refused.
         """
-        apply_forwarded(request, self.config.servers.web.trusted_proxies)
+        try:
+            return await self._take_upgrade(request, socket)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+
+    def _count(self, request: Request, refusal: Reject) -> None:
+        if COUNTED not in request.state:
+            self._namespaces.shared.counters.refused[refusal.status] += 1
+
+    async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        for look in self._entrance:
+            look(request)
         response = await self.middleware.run(request)
         if response is not None:
             text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""

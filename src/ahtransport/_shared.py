@@ -10,6 +10,7 @@ from ahtransport._buckets import Rate
 from ahtransport._heartbeat import Deadlines
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._primus import Codec
+from ahtransport._statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +42,7 @@ class Shared:
         self.codec = Codec(parser)
         self.sessions = sessions
         self.deadlines = Deadlines()
+        self.counters = Counters()
         self._nursery: trio.Nursery | None = None
         self._running = 0
         self._idle = trio.Event()

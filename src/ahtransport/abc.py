@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_ch
 import msgspec
 
 from ahtransport._errors import ProtocolError, Reject
-from ahtransport._http import Headers, Request, Response
+from ahtransport._http import Headers, Later, Request, Response
 from ahtransport._payload import Payload
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "Core",
     "Event",
     "Headers",
+    "Later",
     "Link",
     "Message",
     "Pacer",
@@ -188,6 +189,11 @@ class Peer(Receiver, Protocol):
         """Take one packet that the transformer decoded itself."""
         ...
 
+    def deliver_event(self, name: str, args: list[Any], ack: int | None = None) -> None:
+        """Take one event of a protocol whose messages are events, as in Socket.IO. ``message`` is a plain message,
+        unless it goes to a function: its own, or the one for all events where nothing takes plain messages."""
+        ...
+
     def opened(self) -> None:
         """Tell the application of it: the last step of a handshake. It may be closed when this returns."""
         ...
@@ -282,11 +288,6 @@ class Core(Protocol):
         """Tell whether the application has this namespace (Socket.IO's ``/name``; all others know only "/")."""
         ...
 
-    def handles(self, event: str, namespace: str = "/") -> bool:
-        """Tell whether events of this name go to a function: its own, or the one for all events where nothing takes
-        plain messages."""
-        ...
-
     async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application whether this client may connect.
 
@@ -367,8 +368,9 @@ class Transformer(Protocol):
     name: ClassVar[str]
     default_pathname: ClassVar[str | None]
 
-    async def handle_request(self, request: Request) -> Response:
-        """Answer a plain HTTP request under the pathname; may wait (a long poll).
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a plain HTTP request under the pathname. It may wait: an ``async def`` gets a task for it; where that
+        costs too much, as for a long poll, it may give a :class:`Later`. An answer that is there needs neither.
 
         Raises:
             Reject: turned into its response by the caller.

@@ -49,6 +49,7 @@ def _listening(function: _F) -> _F:
         ),
         click.option("--host", metavar="ADDRESS", help="Where to listen; 0.0.0.0 or :: to be reached from elsewhere."),
         click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0: any free one."),
+        click.option("--log-format", type=click.Choice(["text", "json"]), help="How the log is written."),
         click.option("-v", "--verbose", count=True, help="Log what happens; twice: everything."),
     ):
         function = add(function)
@@ -76,8 +77,8 @@ def demo(already_verbose: int, /, verbose: int, **options: Any) -> None:
     """Serve a chat that works at once, at http://127.0.0.1:8080 unless told otherwise."""
     from ahtransport.demo import make_server
 
-    set_up_logging(already_verbose + verbose)
-    run(make_server(**_given(**options)))
+    logs = set_up_logging(already_verbose + verbose)
+    run(make_server(**_given(**options)), logs)
 
 
 @main.command()
@@ -92,15 +93,15 @@ def serve(already_verbose: int, /, target: str, config: str | None, reload: bool
     Options given here win over the configuration and over what the application itself says.
     """
     verbosity = already_verbose + verbose
-    set_up_logging(verbosity)
+    logs = set_up_logging(verbosity)
     given = _given(**options)
     if reload:
         command = [sys.executable, "-m", "ahtransport", "serve", *["-v"] * verbosity]
-        command += [f"--{name}={value}" for name, value in _given(config=config, **options).items()]
+        command += [f"--{name.replace('_', '-')}={value}" for name, value in _given(config=config, **options).items()]
         raise SystemExit(trio.run(supervise, [*command, "--", target], watched(target)))
     server = find_server(target, config)
     server.configure(**given)
-    run(server)
+    run(server, logs)
 
 
 @main.command()

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ahtransport import Connection, Server
+from certificates import shake_hands
 from hostile.wire import TEXT, Answer, Raw, frame, upgrade
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -37,7 +39,8 @@ class _Records(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+        if record.name != "ahtransport.access":  # it has a line for each connection, whether it attacks or not
+            self.records.append(record)
 
 
 class Target:
@@ -51,8 +54,9 @@ class Target:
         tracebacks: how many log records with a traceback are all right: as many as the test makes the application fail.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, tls: ssl.SSLContext | None = None) -> None:
         self.server = server
+        self._tls = tls
         self.opened = 0
         self.closed: list[int] = []
         self.messages: list[Any] = []
@@ -77,7 +81,22 @@ class Target:
         connection.send_nowait(message)
 
     async def raw(self) -> Raw:
-        """Connect."""
+        """Connect; where the server speaks TLS, shake hands, too."""
+        raw = await self.tcp()
+        return raw if self._tls is None else await self.secured(raw, self._tls)
+
+    async def secured(self, raw: Raw, tls: ssl.SSLContext) -> Raw:
+        """Give the same connection with TLS on it.
+
+        Raises:
+            trio.BrokenResourceError: there was no handshake.
+        """
+        secured = Raw(await shake_hands(raw.tcp, tls))
+        self.raws[self.raws.index(raw)] = secured
+        return secured
+
+    async def tcp(self) -> Raw:
+        """Connect, and nothing else."""
         raw = Raw(await trio.open_tcp_stream("127.0.0.1", self.server.port))
         self.raws.append(raw)
         return raw
@@ -171,15 +190,17 @@ async def under_attack(
     *,
     handler: Callable[[Connection], Awaitable[object]] | None = None,
     make: Callable[..., Server] = Server,
+    tls: ssl.SSLContext | None = None,
     **options: Any,
 ) -> AsyncIterator[Target]:
     """Run a server that echoes (unless it has a ``handler``, which must do that), and check the invariants afterwards.
 
-    ``prepare`` may register more functions; ``make`` makes another kind of server.
+    ``prepare`` may register more functions; ``make`` makes another kind of server; ``tls`` are the rules of clients
+    where the options have the server speak TLS.
     """
     settings: dict[str, Any] = {"port": 0, "ping_interval": 0, "close_timeout": 150, "blocking_warning": 0}
     server = make(handler, **(settings | options)) if make is Server else make(**(settings | options))
-    target = Target(server)
+    target = Target(server, tls)
     if prepare is not None:
         prepare(server)
     if handler is None and make is Server:

@@ -209,8 +209,8 @@ async def test_nothing_is_limited_unless_asked_for() -> None:
     from ahtransport._rooms import Rooms
 
     server = ActionServer(port=0)
-    assert type(server._make_host()) is Host
-    assert server._make_host().application is server
+    assert type(server._make_host(None)) is Host
+    assert server._make_host(None).application is server
     assert type(server.rooms) is Rooms
     assert type(server._verbs) is Verbs
     assert server._mounts[0].pacer(None) is None  # type: ignore[arg-type]

@@ -85,8 +85,9 @@ class Answer:
 class Raw:
     """One attacking socket."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self.stream = stream
+        self.tcp = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self.buffer = bytearray()
         self.ended = False
 
@@ -180,9 +181,9 @@ class Raw:
 
     def reset(self) -> None:
         """Vanish with a TCP reset."""
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.socket.close()
+        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.tcp.socket.close()
 
     def hang_up(self) -> None:
         """Close the socket."""
-        self.stream.socket.close()
+        self.tcp.socket.close()

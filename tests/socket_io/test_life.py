@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,11 +13,8 @@ import trio
 import trio.testing
 
 from ahtransport import ConfigError, Connection, ConnectionClosed, Reject, Request, Server
-from ahtransport.testing import memory_host
-from socket_io.support import OPEN, SocketWire, hall, normal, populate
-
-if TYPE_CHECKING:
-    from ahtransport.testing import WebSocketClient
+from ahtransport.testing import WebSocketClient, memory_host
+from socket_io.support import OPEN, PATH, PollWire, SocketWire, hall, normal, populate
 
 PLACEHOLDER = '{"_placeholder":true,"num":%d}'
 
@@ -610,3 +607,39 @@ async def test_messagepack(autojump_clock: object) -> None:
         assert await ended(wire) == []
         assert heard == []
         assert not server.connections
+
+
+# -- upgrades
+
+
+async def test_an_upgrade_moves_all_namespaces(autojump_clock: object) -> None:
+    """Also one of which the application has not decided yet; binary parts then come as they are, not as base64."""
+    decide = trio.Event()
+    async with hall() as place:
+
+        @place.server.of("/later").authorize
+        async def wait(request: Request) -> None:
+            await decide.wait()
+
+        poll = await PollWire.open(place.dial)
+        await poll.send("0", "0/other,", "0/later,")
+        for _ in range(2):
+            await poll.receive()
+        path = f"{PATH}&transport=websocket&sid={poll.handshake['sid']}"
+        wire = SocketWire(await WebSocketClient.connect(await place.dial(), path))
+        await wire.socket.send("2probe")
+        assert await wire.socket.receive() == "3probe"
+        await wire.socket.send("5")
+        await trio.testing.wait_all_tasks_blocked()
+        decide.set()
+        assert normal(await wire.receive()) == '0/later,{"sid":"-"}'
+        connections = [one for name in ("/", "/other", "/later") for one in place.server.of(name).connections.values()]
+        assert len(connections) == 3
+        for connection in connections:
+            assert connection.transport == "websocket"
+            assert connection._link.wire == f"websocket {connection.namespace}"
+            connection.send_nowait(b"\0\1")
+            head, part = await wire.receive(), await wire.receive()
+            named = "" if connection.namespace == "/" else f"{connection.namespace},"
+            assert head == f'51-{named}["message",{PLACEHOLDER % 0}]'
+            assert part == b"\0\1"

@@ -12,7 +12,7 @@ from ahtransport._actions.inputs import maybe_await
 from ahtransport._actions.runner import told
 from ahtransport._actions.texts import shortened
 from ahtransport._errors import ConnectionClosed, RoomError
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -147,7 +147,9 @@ class Chat:
                         await maybe_await(one.leave(connection, room))
                     except Exception as error:
                         if told(error) is None:
-                            logger.exception("chat middleware %s failed when a connection left", one.name)
+                            extra = fields("failure", connection, what=one.name)
+                            text = "chat middleware %s failed when a connection left"
+                            logger.exception(text, one.name, extra=extra)
 
     def view(self, connection: Connection, room: str) -> dict[str, Any]:
         """Describe a room to a member: ``{room, members: {id: {id, joinedAt}}, membersCount}``, ``joinedAt`` in ms.
@@ -218,7 +220,8 @@ class Chat:
                     changed: Words | None = await maybe_await(one.say(member, room, words))
                 except Exception as error:
                     if told(error) is None:
-                        logger.exception("chat middleware %s failed; a message is not heard", one.name)
+                        extra = fields("failure", member, what=one.name)
+                        logger.exception("chat middleware %s failed; a message is not heard", one.name, extra=extra)
                     return None
                 if changed is None:
                     return None

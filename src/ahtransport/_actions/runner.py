@@ -12,7 +12,7 @@ import trio
 
 from ahtransport._actions.inputs import given_inputs, maybe_await, read_inputs
 from ahtransport._errors import ActionError, ConnectionClosed, RoomError
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from ahtransport._actions.declare import Action, Actions
@@ -128,6 +128,11 @@ class Runner:
         limit: how many may run at once on one connection.
         timeout: seconds one may take unless it says otherwise; 0: any.
         draining: tells whether the server is shutting down.
+
+    Attributes:
+        total: how many actions were asked for, the refused ones included.
+        failed: how many of them were answered with an error.
+        pending: how many run now.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class Runner:
         self.actions = actions
         self.limit = limit
         self.timeout = timeout
+        self.total = self.failed = self.pending = 0
         self._draining = draining
         self._middleware: dict[str, ActionMiddleware] = {}
         self._chains: dict[Action, tuple[ActionMiddleware, ...]] = {}
@@ -208,17 +214,21 @@ class Runner:
         Whoever gets an :class:`ActionCall` has to :meth:`run` it, which counts it down again.
         """
         tally.total += 1
+        self.total += 1
         action = self.actions.find(params.get("action"), params.get("apiVersion"))
         if self._draining():
-            return _refused("the server is shutting down", 503)
-        if tally.pending >= self.limit:
-            return _refused("you have too many pending requests", 429)
-        if action is None:
-            return _refused(UNKNOWN_ACTION, 404)
-        if connection.type in action.blocked_connection_types:
-            return _refused(f"this action does not support the {connection.type} connection type", 400)
-        tally.pending += 1
-        return ActionCall(connection, action, dict(params))
+            refusal = _refused("the server is shutting down", 503)
+        elif tally.pending >= self.limit:
+            refusal = _refused("you have too many pending requests", 429)
+        elif action is None:
+            refusal = _refused(UNKNOWN_ACTION, 404)
+        elif connection.type in action.blocked_connection_types:
+            refusal = _refused(f"this action does not support the {connection.type} connection type", 400)
+        else:
+            tally.pending += 1
+            return ActionCall(connection, action, dict(params))
+        self.failed += 1
+        return refusal
 
     def waits(self, call: ActionCall) -> bool:
         """Tell whether running it may have to wait for something; what can't is for :meth:`run_now`."""
@@ -252,6 +262,7 @@ class Runner:
     async def run(self, call: ActionCall, tally: Tally, *, log: bool = True) -> Outcome:
         """Run an accepted call and count it down. Nothing but a cancellation is raised; what must not be shown to a
         client is logged, unless the caller sees to it."""
+        self.pending += 1
         try:
             return await self._run(call)
         # SystemExit too: an action must not end the server by calling something that calls exit().
@@ -259,14 +270,17 @@ class Runner:
             return self._failed(call, error, log=log)
         finally:
             tally.pending -= 1
+            self.pending -= 1
 
     def _failed(self, call: ActionCall, error: Exception | SystemExit, *, log: bool) -> Outcome:
+        self.failed += 1
         shown = told(error)
         if shown is not None:
             return Outcome(call.response, *shown, error)
         # (An action that notices that its client is gone has not failed.)
         if log and not isinstance(error, ConnectionClosed):
-            logger.error("action %s failed", call.action.name, exc_info=error)
+            extra = fields("action.failed", call.connection, action=call.action.name)
+            logger.error("action %s failed", call.action.name, exc_info=error, extra=extra)
         return Outcome({}, INTERNAL_ERROR, 500, error)
 
     async def _run(self, call: ActionCall) -> Outcome:
@@ -277,7 +291,9 @@ class Runner:
         with trio.move_on_after(timeout):
             await self._steps(call)
             return Outcome(call.response)
-        logger.warning("action %s took more than %g seconds", call.action.name, timeout)
+        extra = fields("action.timeout", call.connection, action=call.action.name, duration=timeout)
+        logger.warning("action %s took more than %g seconds", call.action.name, timeout, extra=extra)
+        self.failed += 1
         return _refused("this action took too long", 504)
 
     async def _steps(self, call: ActionCall) -> None:

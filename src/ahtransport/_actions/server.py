@@ -118,6 +118,10 @@ class ActionServer(Server):
         """Give the declared actions, whose types the generated client's declarations tell."""
         return self.actions
 
+    def action_counts(self) -> tuple[int, int, int]:
+        """Give how many actions were asked for and have failed in total, and how many run now."""
+        return self.runner.total, self.runner.failed, self.runner.pending
+
     # Declaring
 
     @overload

@@ -18,7 +18,7 @@ from ahtransport._actions.files import file_reply
 from ahtransport._actions.runner import INTERNAL_ERROR, ActionCall, Outcome, Tally, told
 from ahtransport._actions.texts import UNDEFINED, shortened, text_of, truthy
 from ahtransport._errors import ConnectionClosed, RoomError
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -102,7 +102,7 @@ class Verbs:
         except Exception as error:
             shown = told(error)
             if shown is None:
-                logger.exception("verb %s failed", verb)
+                logger.exception("verb %s failed", verb, extra=fields("verb.failed", connection, verb=verb))
             return _error(INTERNAL_ERROR if shown is None else shown[0], _left(rest), message_id)
         reply = {"status": "OK", "context": "response", "data": data, "messageId": message_id}
         if data is UNDEFINED:
@@ -234,7 +234,7 @@ async def send(connection: Connection, reply: Reply) -> None:
         try:
             await connection.send(reply)
         except (TypeError, ValueError, OverflowError, RecursionError):
-            logger.exception("a reply can't be sent")
+            logger.exception("a reply can't be sent", extra=fields("reply.unsendable", connection))
             await connection.send(
                 {"error": INTERNAL_ERROR, "context": "response", "messageId": reply["messageId"]},
             )

@@ -14,7 +14,7 @@ from ahtransport._actions.bodies import params_of
 from ahtransport._actions.runner import INTERNAL_ERROR, Outcome, Tally
 from ahtransport._errors import Reject
 from ahtransport._http import Headers, Request, Response
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._parsers import JSONParser
 from ahtransport._web.fingerprint import web_fingerprint
 
@@ -67,6 +67,10 @@ class WebConnection:
         self.data: dict[str, Any] = {}
         self.response_headers: list[tuple[str, str]] = []
         self.response_status: int | None = None
+
+    @property
+    def _log_fields(self) -> Mapping[str, object]:
+        return {"connection": self.id, "remote": self.remote_ip, "transport": "http"}
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -124,7 +128,7 @@ class Api:
         try:
             encoded = self._encode(connection, params, body)
         except (TypeError, ValueError):
-            logger.exception("an action's outputs can't be sent")
+            logger.exception("an action's outputs can't be sent", extra=fields("reply.unsendable", connection))
             status, encoded = 500, self._encode(connection, {}, {"error": INTERNAL_ERROR})
         own = {name.lower() for name, _ in connection.response_headers}
         headers = [(name, value) for name, value in _HEADERS if name.lower() not in own]

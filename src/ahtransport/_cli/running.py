@@ -12,19 +12,21 @@ import click
 import trio
 
 from ahtransport import __version__
+from ahtransport._hangup import hangup_signals, heed_hangup
+from ahtransport._logsink import install
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from ahtransport import Server
+    from ahtransport._logsink import QueuedHandler
 
 __all__ = ["run", "set_up_logging", "signals"]
 
 
-def set_up_logging(verbosity: int) -> None:
-    """Log to stderr: warnings, with 1 what happens, with 2 everything."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=level)
+def set_up_logging(verbosity: int) -> QueuedHandler | None:
+    """Log to stderr: warnings, with 1 what happens, with 2 everything. None: somebody has set up logging already."""
+    return install((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
 
 
 def signals() -> tuple[signal.Signals, ...]:
@@ -33,24 +35,31 @@ def signals() -> tuple[signal.Signals, ...]:
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
-def run(server: Server) -> None:
+def run(server: Server, logs: QueuedHandler | None = None) -> None:
     """Serve until SIGINT or SIGTERM, which drain; a second one ends at once.
+
+    Args:
+        server: whom to run.
+        logs: from :func:`set_up_logging`; from here on it writes as the server's configuration says.
 
     Raises:
         click.ClickException: the address can't be listened on; the text is for the user.
         SystemExit: a second signal came; 128 plus its number, as shells have it.
     """
-    trio.run(_Runner(server).run)
+    if logs is not None:
+        logs.use(server.config.general.log_format)
+    trio.run(_Runner(server, logs).run)
 
 
 class _Runner:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, logs: QueuedHandler | None = None) -> None:
         self.server = server
+        self._logs = logs
         self.ended_by: int | None = None
 
     async def run(self) -> None:
         trouble: Exception | None = None
-        with trio.open_signal_receiver(*signals()) as received:
+        with trio.open_signal_receiver(*signals(), *hangup_signals(self.server)) as received:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, received, nursery.cancel_scope)
                 try:
@@ -76,10 +85,16 @@ class _Runner:
     async def _heed(self, received: AsyncIterator[int], scope: trio.CancelScope) -> None:
         first = True
         async for number in received:
-            if first and self.server.addresses:
-                click.echo("stopping; once more ends at once", err=True)
+            if number not in signals():
+                await heed_hangup(self.server)
+            elif first and self.server.addresses:
                 self.server.shutdown()
                 first = False
+                text = "stopping; once more ends at once"
+                if self._logs is None:
+                    click.echo(text, err=True)
+                else:  # stderr may be a pipe that nobody empties, and the end must not wait for it
+                    self._logs.say(text)
             else:
                 self.ended_by = number
                 scope.cancel()

@@ -118,13 +118,16 @@ class Text(Kind):
     what: str = "a string"
     path: bool = False
     strip: str = ""
+    none: bool = False  # whether false stands for the empty string
     name: ClassVar[str] = "string"
 
     @property
     def expected(self) -> str:
-        return self.what
+        return self.what + (", or false" if self.none else "")
 
     def convert(self, value: Any) -> str:
+        if self.none and (value is False or value == ""):
+            return ""
         if self.path and isinstance(value, os.PathLike):
             value = os.fspath(value)
         if not isinstance(value, str) or (self.pattern and not re.fullmatch(self.pattern, value)):

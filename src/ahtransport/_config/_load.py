@@ -168,10 +168,9 @@ def _build(layers: Iterable[Mapping[str, _Given]], file: str | None) -> Config:
     general, servers = _section(General, "general", given), _section(Servers, "servers", given)
     config = Config(general, servers, file, MappingProxyType(given))
     web = config.servers.web
-    if web.secure and not (web.cert and web.key):
-        missing = "cert" if not web.cert else "key"
+    if web.secure and not web.cert:
         raise ConfigError(
-            f"{config.origin('servers.web.secure')}: servers.web.secure needs servers.web.{missing}, a PEM file's path"
+            f"{config.origin('servers.web.secure')}: servers.web.secure needs servers.web.cert, a PEM file's path"
         )
     return config
 

@@ -45,6 +45,7 @@ __all__ = [
     "WebSocketServers",
 ]
 
+_HOST = r"\*|(\*\.)?[0-9A-Za-z._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
 _PATH = r"/[^\s?#]*"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 _HTTP_ORIGIN = r"(https?|wss?)://[^\s/?#'\"\\<>]+"
@@ -86,6 +87,12 @@ class General:
         Duration(zero="never"),
         "A warning is logged when a handler keeps everybody waiting for longer than this, because it computes or waits "
         "without trio.",
+    )
+    log_format: str = option(
+        "text",
+        Choices(choices=("text", "json")),
+        "How `server.run()` and the command line write the log: lines for people, or one JSON object per line. A "
+        "program that sets up logging itself is left alone.",
     )
     tune_gc: bool = option(
         True,
@@ -271,6 +278,12 @@ class WebSocketServers:
     destroy_clients_on_shutdown: bool = option(
         False, Flag(), "Whether clients are told not to come back when the server stops."
     )
+    shutdown_delay: float = option(
+        0,
+        Duration(zero="none"),
+        "How long the server goes on as before when it is told to stop, while `health` says 503, so that load "
+        "balancers send nobody any more.",
+    )
     shutdown_grace: float = option(
         10000, Duration(zero="at once"), "How long handlers may go on after a shutdown began before they are cancelled."
     )
@@ -310,11 +323,18 @@ class WebServer:
         ["public"], Texts(what="directories"), "Directories whose files are served, the first that has a file wins."
     )
     fingerprint: Fingerprint = dataclasses.field(default_factory=Fingerprint)
-    secure: bool = option(False, Flag(), "HTTPS and WSS on the same port; needs `cert` and `key`.")
-    cert: str = option("", Text(path=True), "The certificate chain's file (PEM).")
-    key: str = option("", Text(path=True), "The private key's file (PEM).")
+    secure: bool = option(False, Flag(), "HTTPS and WSS on the same port; needs `cert`.")
+    cert: str = option("", Text(path=True), "The certificate's file (PEM), followed by those between it and the root.")
+    key: str = option("", Text(path=True), "The private key's file (PEM); empty: it is in the file `cert`, too.")
+    handshake_timeout: float = option(10000, Duration(), "How long a TLS handshake may take.")
     trusted_proxies: tuple[str, ...] = option(
-        [], Addresses(commas=True), "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."
+        [], Addresses(commas=True), "Proxies whose `X-Forwarded-For` and the like, or `Forwarded`, are believed."
+    )
+    allowed_hosts: tuple[str, ...] = option(
+        [],
+        Texts(commas=True, pattern=_HOST, what='host names such as "example.com" or "*.example.com"', fold=str.lower),
+        "The names under which the server may be asked, with a port or for all ports; others are refused with 421. "
+        "Empty: every name.",
     )
     max_request_line: int = option(8192, Whole(minimum=64, unit="bytes"), "The longest request line; beyond it 414.")
     max_header_line: int = option(8192, Whole(minimum=64, unit="bytes"), "The longest header line; beyond it 431.")
@@ -328,6 +348,22 @@ class WebServer:
     padding: int = option(2, Whole(maximum=16), "The indentation of the API's JSON answers.")
     api_path: str = option(
         "/api", Text(pattern=_PATH, what='a path such as "/api"', strip="/"), "Where the API is served."
+    )
+    health: str = option(
+        "/healthz",
+        Text(pattern=_PATH, what='a path such as "/healthz"', none=True),
+        "Where the server says whether it serves, for load balancers: 200, or 503 while it stops. Empty or false: "
+        "nowhere.",
+    )
+    metrics: str = option(
+        False,
+        Text(pattern=_PATH, what='a path such as "/metrics"', none=True),
+        "Where Prometheus finds the statistics; needs the extra `prometheus`. Empty or false: nowhere.",
+    )
+    metrics_addresses: tuple[str, ...] = option(
+        ["127.0.0.0/8", "::1"],
+        Addresses(commas=True),
+        "Who may read the metrics, after `trusted_proxies`; others: 403.",
     )
     server_information: bool = option(True, Flag(), "Whether the API's answers have `serverInformation`.")
     requester_information: bool = option(True, Flag(), "Whether the API's answers have `requesterInformation`.")

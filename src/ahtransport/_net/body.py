@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -12,7 +12,7 @@ from ahtransport._net.chunked import ChunkedDecoder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Body"]
+__all__ = ["EMPTY", "Body"]
 
 _AHEAD = 65536  # bytes taken from the network before anybody has asked for the body
 
@@ -87,6 +87,10 @@ class Body:
         if self._wake is not None:
             self._wake.set()
 
+    def read_now(self, limit: int) -> bytes | None:
+        """Give all of it if it is here and within the limit; see :meth:`ahtransport.Request.read_now`."""
+        return b"".join(self._chunks) if self.complete and self._size <= limit else None
+
     async def read(self, limit: int) -> bytes:
         """Read all of it; see :meth:`ahtransport.Request.read`."""
         if self.on_first_read is not None:
@@ -110,3 +114,11 @@ class Body:
                     raise Reject(408, "the body comes too slowly")
         finally:
             self._wake = None
+
+
+def _nothing() -> None:
+    pass
+
+
+#: The body of a request that has none.
+EMPTY: Final = Body(0, 0.0, _nothing, _nothing)

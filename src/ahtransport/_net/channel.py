@@ -10,6 +10,8 @@ Who drives a channel is a subclass's business: the reactor (``_net.reactor``), o
 from __future__ import annotations
 
 import socket
+import struct
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -28,6 +30,11 @@ CHUNK: Final = 65536
 # A server that closes while unread bytes wait in its kernel makes TCP send a reset, which can overtake the last
 # answer. So reading goes on for this long after the last byte was written (RFC 9112 section 9.6).
 _LINGER: Final = 2.0
+#: What has been received and sent where nothing has.
+NO_TRAFFIC: Final = (0, 0)
+# Where the kernel counts: tcpi_bytes_acked and tcpi_bytes_received of struct tcp_info in linux/tcp.h.
+_COUNTED: Final = sys.platform == "linux"
+_COUNTS: Final = struct.Struct("=QQ").unpack_from
 
 
 class Wire(Protocol):
@@ -104,6 +111,7 @@ class Channel:
         "_lingering",
         "_paused",
         "_torn",
+        "_traffic",
         "buffered",
         "closed",
         "cut",
@@ -131,6 +139,7 @@ class Channel:
         self._paused = False
         self._drained: trio.Event | None = None  # for those who wait for an empty backlog
         self._lingering: Timer | None = None
+        self._traffic = NO_TRAFFIC  # bytes received and sent; where the kernel counts them, once it is closed
 
     # -- writing
 
@@ -280,6 +289,10 @@ class Channel:
             self._end_output()
             self._lingering = self._deadlines.at(trio.current_time() + _LINGER, self.abort)
 
+    def traffic(self) -> tuple[int, int]:
+        """Give the bytes that it has received and sent so far."""
+        return self._traffic
+
     def _forget(self) -> None:
         """Let go of what a closed channel does not need; the last step before its descriptor is given back."""
         self._backlog = None
@@ -335,6 +348,21 @@ class OnSocket(Channel):
             self.abort()
             sent = 0
         return sent == len(data) or self._keep(data, sent)
+
+    def traffic(self) -> tuple[int, int]:
+        """Give the bytes received, and sent and acknowledged, as the kernel counts them (RFC 4898): that costs nothing
+        while they flow."""
+        if self._traffic is NO_TRAFFIC and _COUNTED:
+            try:
+                sent, received = _COUNTS(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136), 120)
+            except (OSError, struct.error):  # it is closed, or no TCP, or the kernel is older than 4.1
+                return NO_TRAFFIC
+            return received, sent
+        return self._traffic
+
+    def _forget(self) -> None:
+        self._traffic = self.traffic()
+        super()._forget()
 
     def _end_output(self) -> None:
         try:

@@ -94,7 +94,7 @@ class GuardedHost(Host):
         self._exempt = exempt
         self._retry_after = ceil(retry_after)
         self._quiet_until = 0.0
-        self.refused = 0
+        self.turned_away = 0
         self.rates = rates
         self._max_sockets = max_sockets
         self._reserve = reserve
@@ -124,11 +124,11 @@ class GuardedHost(Host):
 
     def _refuse(self, sock: socket.socket, status: int) -> None:
         """Say why, as far as the kernel takes it without waiting, and hang up."""
-        self.refused += 1
+        self.turned_away += 1
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            _log.warning("refusing sockets: %s (%d refused so far)", _REASONS[status], self.refused)
+            _log.warning("refusing sockets: %s (%d refused so far)", _REASONS[status], self.turned_away)
         phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
         body = f'{{"error":"{_REASONS[status]}"}}'
         lines = (

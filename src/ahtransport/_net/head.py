@@ -7,6 +7,7 @@ bare line feeds, folded lines, blanks before a colon, two lengths, a length besi
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -17,12 +18,15 @@ from ahtransport._http import Headers
 __all__ = ["Head", "HeadReader", "Limits", "parse_head"]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.[01]")
-_FIELD_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/(1\.[01])")
+_FIELD_LINES: Final = re.compile(rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _ABSOLUTE: Final = re.compile(r"https?://[^/?]*")
 _CR: Final = 0x0D
+_KEPT: Final = 512  # sets of header fields that are remembered
+_KEPT_SIZE: Final = 1024  # bytes of one of them, at most
+_NONCE: Final = b"Sec-WebSocket-Key:"
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -36,13 +40,14 @@ class Limits:
         fields: how many header fields; more of any of these three is answered with 431 (RFC 6585 section 5).
     """
 
-    __slots__ = ("fields", "line", "request_line", "total")
+    __slots__ = ("fields", "line", "request_line", "small", "total")
 
     def __init__(self, request_line: int = 8192, line: int = 8192, total: int = 16384, fields: int = 100) -> None:
         self.request_line = request_line
         self.line = line
         self.total = total
         self.fields = fields
+        self.small = min(line, total)  # so many bytes of fields are too many in no way
 
 
 class Head:
@@ -56,20 +61,20 @@ class Head:
         length: bytes of the body; None when it is chunked.
         http11: false for HTTP/1.0.
         websocket: whether it asks for an upgrade to WebSocket.
+        continues: whether the client waits for ``100 Continue`` before it sends the body.
     """
 
-    __slots__ = ("headers", "http11", "keep_alive", "length", "method", "target", "websocket")
+    __slots__ = ("continues", "headers", "http11", "keep_alive", "length", "method", "target", "websocket")
 
-    def __init__(self, method: str, target: str, fields: list[tuple[str, str]], http11: bool) -> None:
+    def __init__(self, method: str, target: str, fields: _Fields) -> None:
         self.method = method
         self.target = target
-        self.headers = Headers(fields)
-        self.http11 = http11
-        self.length: int | None = _body_length(self.headers, self.http11)
-        connection = {word.strip(" \t").lower() for word in self.headers.get("connection", "").split(",")}
-        self.keep_alive = "close" not in connection and (http11 or "keep-alive" in connection)
-        upgrade = {word.strip(" \t").lower() for word in self.headers.get("upgrade", "").split(",")}
-        self.websocket = "upgrade" in connection and "websocket" in upgrade
+        self.headers = fields.headers
+        self.http11 = fields.http11
+        self.length = fields.length
+        self.keep_alive = fields.keep_alive
+        self.websocket = fields.websocket
+        self.continues = fields.continues
 
 
 class HeadReader:
@@ -82,6 +87,10 @@ class HeadReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything: the next byte is the first of a head."""
         self._line = 0  # where the current line starts
         self._seen = 0
         self._first = -1  # where the request line ends
@@ -90,16 +99,19 @@ class HeadReader:
     def end(self, data: bytearray) -> int | None:
         """Give where the head that ``data`` begins with ends, its empty line included; None: not all of it is there.
 
-        ``data`` may only grow between calls.
+        ``data`` may only grow between calls, until the end was given; the next call is for the next head.
 
         Raises:
             Reject: 414, 431, and 400 for lines that do not end with CR LF, NUL, or a first line that is not HTTP's.
         """
+        if not self._seen and (end := self._plain_end(data)):
+            return end
         while (feed := data.find(b"\n", self._seen)) >= 0:
             stop = feed - 1
             if stop < self._line or data[stop] != _CR:
                 raise Reject(400, "lines must end with CR LF")
             if stop == self._line and self._first >= 0:
+                self.begin()
                 return feed + 1
             self._check_line(data, stop)
             if self._first < 0:
@@ -117,6 +129,19 @@ class HeadReader:
         self._check_line(data, len(data) - data.endswith(b"\r"))
         return None
 
+    def _plain_end(self, data: bytearray) -> int:
+        """Give where the head ends if all of it is here and it is well within all limits; 0: it takes a closer look."""
+        first, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
+        if (
+            0 < first <= self._limits.request_line
+            and 0 <= end - first <= self._limits.small
+            and data.count(b"\n", 0, end) == (lines := data.count(b"\r\n", 0, end))
+            and lines <= self._limits.fields
+            and data[max(first - 9, 0) : first - 3] == b" HTTP/"
+        ):
+            return end + 4
+        return 0
+
     def _check_line(self, data: bytearray, stop: int) -> None:
         size = stop - self._line
         if self._first < 0:
@@ -128,21 +153,36 @@ class HeadReader:
             raise Reject(431, "the header fields are too large")
 
 
-class _Fields:
-    """Collects what httptools reports."""
+class _Collector:
+    """Takes what httptools reports."""
 
     def __init__(self) -> None:
-        self.target = b""
         self.fields: list[tuple[str, str]] = []
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Programs that turn "-" into "_", as CGI does, would take X_Forwarded_For for what a proxy wrote.
         if b"_" in name:
             return
         self.fields.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
+
+
+class _Fields:
+    """The header fields of a request, and what they say of it; see :class:`Head`."""
+
+    __slots__ = ("continues", "headers", "http11", "keep_alive", "length", "websocket")
+
+    def __init__(self, fields: list[tuple[str, str]], http11: bool) -> None:
+        self.headers = Headers(fields)
+        self.http11 = http11
+        self.length: int | None = _body_length(self.headers, self.http11)
+        connection = {word.strip(" \t").lower() for word in self.headers.get("connection", "").split(",")}
+        self.keep_alive = "close" not in connection and (http11 or "keep-alive" in connection)
+        upgrade = {word.strip(" \t").lower() for word in self.headers.get("upgrade", "").split(",")}
+        self.websocket = "upgrade" in connection and "websocket" in upgrade
+        self.continues = http11 and self.headers.get("expect", "").lower() == "100-continue"
+        hosts = self.headers.get_all("host")
+        if len(hosts) > 1 or (http11 and not hosts) or (hosts and not _HOST.fullmatch(hosts[0])):
+            raise Reject(400, "there must be one Host header with a host in it")
 
 
 def parse_head(data: bytes) -> Head:
@@ -152,35 +192,66 @@ def parse_head(data: bytes) -> Head:
         Reject: 400 for what is malformed, 501 for an unknown method, 505 for a version other
             than 1.0 and 1.1.
     """
-    lines = data[:-4].split(b"\r\n")
-    if not _REQUEST_LINE.fullmatch(lines[0]):
-        if re.fullmatch(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9.]+", lines[0]):
+    line, _, lines = data.partition(b"\r\n")
+    request_line = _REQUEST_LINE.fullmatch(line)
+    if request_line is None:
+        if re.fullmatch(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9.]+", line):
             raise Reject(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise Reject(400, "the request line is malformed")
-    for line in lines[1:]:
-        if not _FIELD_LINE.fullmatch(line):
-            raise Reject(400, "a header field is malformed")
-    method = lines[0].split(b" ", 1)[0].decode("ascii")
+    method, target = request_line[1].decode("ascii"), request_line[2].decode("ascii")
     if method not in _METHODS:
         raise Reject(501, "this method is not supported")
-    seen = _Fields()
-    parser = httptools.HttpRequestParser(seen)
+    # What a client says of itself is the same with each of its requests, unless it asks for a WebSocket.
+    parse = _parse_fields if len(lines) > _KEPT_SIZE or _NONCE in lines else _known_fields
+    fields = parse(lines, request_line[3])
+    if not target.startswith("/"):
+        target = _origin_form(method, target, data)
+    return Head(method, target, fields)
+
+
+def _parse_fields(lines: bytes, version: bytes) -> _Fields:
+    """Parse header fields and the empty line after them.
+
+    Raises:
+        Reject: 400.
+    """
+    if not _FIELD_LINES.fullmatch(lines, 0, len(lines) - 2):
+        raise Reject(400, "a header field is malformed")
+    # The target is of no importance to httptools when it begins with a slash, and neither is the method.
+    return _Fields(_feed(b"GET / HTTP/%b\r\n%b" % (version, lines)).fields, version == b"1.1")
+
+
+_known_fields = lru_cache(_KEPT)(_parse_fields)
+
+
+def _origin_form(method: str, target: str, data: bytes) -> str:
+    """Give the path and query of a target in another form (RFC 9112 section 3.2).
+
+    Raises:
+        Reject: 400, it has none.
+    """
+    _feed(data)  # which knows what a URL is
+    if absolute := _ABSOLUTE.match(target):
+        return "/" + target[absolute.end() :].removeprefix("/")
+    if target != "*" or method != "OPTIONS":
+        raise Reject(400, "the request target is malformed")
+    return target
+
+
+def _feed(head: bytes) -> _Collector:
+    """Have httptools parse a head.
+
+    Raises:
+        Reject: 400.
+    """
+    seen = _Collector()
     try:
-        parser.feed_data(data)
+        httptools.HttpRequestParser(seen).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # an upgrade is our own affair: all that was fed is the head
     except (httptools.HttpParserError, ValueError) as error:
         raise Reject(400, "the request is malformed") from error
-    target = seen.target.decode("ascii")
-    if absolute := _ABSOLUTE.match(target):  # RFC 9112 section 3.2.2
-        target = "/" + target[absolute.end() :].removeprefix("/")
-    if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
-        raise Reject(400, "the request target is malformed")
-    head = Head(method, target, seen.fields, lines[0].endswith(b"1.1"))
-    hosts = head.headers.get_all("host")
-    if len(hosts) > 1 or (head.http11 and not hosts) or (hosts and not _HOST.fullmatch(hosts[0])):
-        raise Reject(400, "there must be one Host header with a host in it")
-    return head
+    return seen
 
 
 def _body_length(headers: Headers, http11: bool) -> int | None:

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
+from ahtransport._net.channel import NO_TRAFFIC
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
 from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
+from ahtransport._net.secure import Gate, TlsReactorChannel, TlsSocketChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
+from ahtransport._net.tls import TlsSocket
 from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request, Response
+    from ahtransport._net.certificate import Certificate
     from ahtransport._net.channel import Channel
     from ahtransport.abc import Receiver, WebSocket
 
@@ -40,8 +45,8 @@ _ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
 class Application(Protocol):
     """Whom a host calls."""
 
-    async def handle_request(self, request: Request) -> Response:
-        """Answer a request."""
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a request, at once or (with a ``Later``, or a coroutine) in its time."""
         ...
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
@@ -55,6 +60,8 @@ class Host:
     Attributes:
         addresses: what is listened on, as (host, port) pairs; filled when listening begins.
         drained: set when every connection is closed after :meth:`stop`.
+        refused: how many requests it could not understand, by the status of the answer.
+        gone: the bytes that the sockets which are closed have received and sent.
     """
 
     def __init__(
@@ -72,6 +79,9 @@ class Host:
         flush_timeout: float = 10.0,
         close_timeout: float = 5.0,
         reactor: bool = True,
+        refused: Counter[int] | None = None,
+        certificate: Certificate | None = None,
+        handshake_timeout: float = 10.0,
     ) -> None:
         self.application = application
         self.deadlines = deadlines
@@ -85,6 +95,10 @@ class Host:
         self.flush_timeout = flush_timeout
         self.close_timeout = close_timeout
         self.addresses: list[tuple[str, int]] = []
+        self.refused: Counter[int] = Counter() if refused is None else refused
+        self.gone = NO_TRAFFIC
+        self.handshake_timeout = handshake_timeout
+        self._certificate = certificate
         self._use_reactor = reactor
         self._reactor: Reactor | None = None
         self._acceptors: list[Acceptor] = []
@@ -98,6 +112,11 @@ class Host:
     def open_channels(self) -> int:
         """How many sockets are open, WebSockets and others."""
         return len(self._channels)
+
+    @property
+    def channels(self) -> Collection[Channel]:
+        """The sockets that are open."""
+        return self._channels
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run ``fn`` beside everything else; it must have a crash barrier of its own."""
@@ -137,7 +156,7 @@ class Host:
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
                 for channel in list(self._channels):
-                    if isinstance(channel.wire, HttpWire):
+                    if isinstance(channel.wire, HttpWire | Gate):
                         channel.wire.close_if_idle()
                 await self._until_drained()
                 self.drained.set()
@@ -170,7 +189,7 @@ class Host:
                     # Whoever is connected stays so; who waits outside is taken when something is free again.
                     if trio.current_time() >= quiet_until:
                         quiet_until = trio.current_time() + _QUIET
-                        _log.error("can't accept connections for now: %s", error)
+                        _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
                     await trio.sleep(0.1)
                 elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
                     raise
@@ -191,26 +210,42 @@ class Host:
             return
         peer = peer_of(address)
         if self._reactor is None:
-            self._start(SocketChannel(sock, self.deadlines, peer))
+            self._start(self._with_task(sock, peer))
             return
-        channel = ReactorChannel(sock, self._reactor, peer, self._lost)
+        channel: ReactorChannel
+        if self._certificate is None:
+            channel = ReactorChannel(sock, self._reactor, peer, self._lost)
+            channel.wire = HttpWire(channel, self)
+        else:
+            tls = TlsSocket(sock, self._certificate.context)
+            channel = secured = TlsReactorChannel(tls, self._reactor, peer, self._lost)
+            channel.wire = Gate(secured, self)
         self._channels.add(channel)
-        channel.wire = HttpWire(channel, self)
         try:
             channel.start()
         except OSError as error:  # the kernel has no room for it in the selector
-            _log.error("can't serve a connection: %s", error)
+            _log.error("can't serve a connection: %s", error, extra=fields("accept.failed", remote=peer[0]))
             channel.abort()
 
     def attach(
         self, stream: trio.abc.Stream, peer: tuple[str, int] = ("127.0.0.1", 0), *, secure: bool = False
     ) -> None:
-        """Serve a stream that somebody else has opened: TLS, a Unix socket, one end of a pair in memory."""
-        self._start(StreamChannel(stream, self.deadlines, peer, secure=secure))
+        """Serve a stream that somebody else has opened: a Unix socket, a pair in memory, TLS of their own."""
+        channel = StreamChannel(stream, self.deadlines, peer, secure=secure)
+        channel.wire = HttpWire(channel, self)
+        self._start(channel)
+
+    def _with_task(self, sock: socket.socket, peer: tuple[str, int]) -> TaskChannel:
+        if self._certificate is None:
+            channel = SocketChannel(sock, self.deadlines, peer)
+            channel.wire = HttpWire(channel, self)
+            return channel
+        secured = TlsSocketChannel(TlsSocket(sock, self._certificate.context), self.deadlines, peer)
+        secured.wire = Gate(secured, self)
+        return secured
 
     def _start(self, channel: TaskChannel) -> None:
         self._channels.add(channel)
-        channel.wire = HttpWire(channel, self)
         self.spawn(self._run, channel)
 
     async def _run(self, channel: TaskChannel) -> None:
@@ -226,6 +261,8 @@ class Host:
 
     def _lost(self, channel: Channel) -> None:
         self._channels.discard(channel)
+        received, sent = channel.traffic()
+        self.gone = (self.gone[0] + received, self.gone[1] + sent)
         self._drained.set()
 
 

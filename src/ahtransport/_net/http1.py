@@ -8,35 +8,36 @@ BUSY     the response, perhaps the body too  HEAD when kept alive, else ENDED
 UPGRADE  the application's word              the channel is the WebSocket's, or ENDED
 ENDED    nothing; what arrives is discarded  none
 ======== =================================== ==========================================
+
+A response that is there at once needs no task, and neither does a :class:`Later`; whatever has to be awaited gets one.
 """
 
 from __future__ import annotations
 
 import enum
-import re
-from email.utils import formatdate
-from http import HTTPStatus
-from time import time
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
-from ahtransport._http import Request, Response
-from ahtransport._net.body import Body
+from ahtransport._http import Later, Request, Response
+from ahtransport._net.body import EMPTY, Body
 from ahtransport._net.handshake import accept_headers, check_upgrade
 from ahtransport._net.head import Head, HeadReader, parse_head
+from ahtransport._net.response import refusal_response, response_head, send_pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ahtransport._heartbeat import Alarm
     from ahtransport._net.channel import Channel
     from ahtransport._net.host import Host
 
 __all__ = ["HttpWire"]
 
 _PIPELINE = 65536  # bytes of further requests that wait while one is being served
-_SAFE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_SAFE_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class State(enum.Enum):
@@ -48,31 +49,38 @@ class State(enum.Enum):
     ENDED = enum.auto()
 
 
+# Looking a member up in its enumeration takes several times as long as comparing it.
+_HEAD, _BUSY, _ENDED = State.HEAD, State.BUSY, State.ENDED
+
+
 class HttpWire:
     """Serves one channel."""
 
     def __init__(self, channel: Channel, host: Host) -> None:
         self._channel = channel
         self._host = host
-        self._state = State.HEAD
+        self._state = _HEAD
         self._buffer = bytearray()
         self._reader = HeadReader(host.limits)
-        self._body: Body | None = None
+        self._body = EMPTY
         self._task: trio.CancelScope | None = None
+        self._waiting: tuple[Request, Later] | None = None
+        self._on_sent: Callable[[bool], None] | None = None  # of a response that has not left yet
         self._keep_alive = True
-        self._timer = host.deadlines.at(trio.current_time() + host.header_timeout, self._head_late)
+        self._until = trio.current_time() + host.header_timeout  # when a head has to be there
+        self._alarm: Alarm | None = host.deadlines.at(self._until, self._look)
 
     # -- what the channel calls
 
     def data(self, data: bytes, now: float) -> None:
         """Take bytes from the network."""
-        if self._state is State.ENDED:
+        if self._state is _ENDED:
             return
-        if self._body is not None and not self._body.complete:
+        if not self._body.complete:
             data = self._body.feed(data)
         self._buffer += data
-        if self._state is State.HEAD:
-            self._next_request(now)
+        if self._state is _HEAD:
+            self._next_request()
         elif len(self._buffer) > _PIPELINE:
             self._channel.pause()
 
@@ -82,44 +90,71 @@ class HttpWire:
         self._channel.shutdown()
 
     def flushed(self) -> None:
-        """Nothing to do: who streams a body waits by itself."""
+        """The rest of a response has left. (A task that streams a body, or waits for a response, looks for itself.)"""
+        if self._on_sent is not None and self._task is None:
+            self._sent()
 
     def stalled(self) -> None:
         """Give up on a client that does not read its response."""
         self._channel.abort()
 
     def lost(self) -> None:
-        """The channel is closed."""
+        """The channel is closed. (A task that streams a body tells of it by itself.)"""
         self._end()
+        if self._task is None:
+            self._tell(True)
 
     # -- requests
 
     def _end(self) -> None:
-        self._state = State.ENDED
-        self._timer.cancel()
+        self._state = _ENDED
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if self._task is not None:
             self._task.cancel()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            request, later = waiting
+            with contained(f"the end of {request.method} {request.path!r}"):
+                later.gone()
 
-    def _head_late(self) -> None:
-        if self._state is State.HEAD:
-            if self._buffer:
-                self._refuse(Reject(408, "the request comes too slowly"))
-            else:
-                self._end()
-                self._channel.shutdown()
+    def _expect_head(self) -> None:
+        """Wait for the next request, for a while. The alarm goes off no later than that, and is seldom moved."""
+        self._state = _HEAD
+        self._until = trio.current_time() + self._host.keep_alive
+        if self._alarm is not None and self._alarm.when > self._until:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None:
+            self._alarm = self._host.deadlines.at(self._until, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        if self._state is not _HEAD:
+            return
+        if trio.current_time() < self._until:
+            self._alarm = self._host.deadlines.at(self._until, self._look)
+        elif self._buffer:
+            self._refuse(Reject(408, "the request comes too slowly"))
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._end()
+        self._channel.shutdown()
 
     def close_if_idle(self) -> None:
         """End a connection that has no request under way; one that has ends with its response."""
         self._keep_alive = False
-        if self._state is State.HEAD:
-            self._end()
-            self._channel.shutdown()
+        if self._state is _HEAD:
+            self._hang_up()
 
-    def _next_request(self, now: float) -> None:
+    def _next_request(self) -> None:
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):  # tolerated before a request line, RFC 9112 section 2.2
             del buffer[:2]
-            self._reader = HeadReader(self._host.limits)
+            self._reader.begin()
         if not buffer:
             return
         try:
@@ -131,10 +166,9 @@ class HttpWire:
             self._refuse(refusal)
             return
         del buffer[:end]
-        self._reader = HeadReader(self._host.limits)
-        self._timer.cancel()
         self._keep_alive = self._keep_alive and head.keep_alive
-        self._body = Body(head.length, self._host.body_timeout, self._channel.pause, self._channel.resume)
+        if head.length != 0:
+            self._begin_body(head)
         request = Request(
             head.method,
             head.target,
@@ -142,49 +176,75 @@ class HttpWire:
             peer=self._channel.peer,
             secure=self._channel.secure,
             read=self._body.read,
+            read_now=self._body.read_now,
         )
-        if head.http11 and head.headers.get("expect", "").lower() == "100-continue":
-            self._body.on_first_read = self._continue
-        if not self._body.complete:
-            rest = self._body.feed(bytes(buffer))
-            buffer[:] = rest
-        self._task = trio.CancelScope()
         if head.websocket:
             self._state = State.UPGRADE
+            self._task = trio.CancelScope()
             self._host.spawn(self._upgrade, request, head, self._task)
         else:
-            self._state = State.BUSY
-            self._host.spawn(self._serve, request, self._task)
+            self._state = _BUSY
+            self._serve(request, self._host.application.handle_request, request)
+
+    def _begin_body(self, head: Head) -> None:
+        self._body = Body(head.length, self._host.body_timeout, self._channel.pause, self._channel.resume)
+        if head.continues:
+            self._body.on_first_read = self._continue
+        self._buffer[:] = self._body.feed(bytes(self._buffer))
 
     def _continue(self) -> None:
-        if self._body is not None and not self._body.complete:
+        if not self._body.complete:
             self._channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def _serve(self, request: Request, scope: trio.CancelScope) -> None:
-        with scope, contained("an HTTP connection"):
-            response = await self._ask(request)
-            if await self._send(request, response):
-                return
-        if not self._channel.closed:
-            self._channel.shutdown()
+    def _serve(self, request: Request, function: Callable[..., Any], *args: Any) -> None:
+        """Send the response that a function gives, now or later, or what becomes of whatever it raises."""
+        try:
+            answer = function(*args)
+        except Reject as refusal:
+            answer = refusal_response(refusal)
+        except BaseException as error:
+            answer = _internal_error()
+            with contained(f"{request.method} {request.path!r}", about=request):
+                raise error
+        if isinstance(answer, Response):
+            self._send(request, answer)
+        elif type(answer) is Later:
+            self._waiting = request, answer
+            answer.when_ready(self._ready)
+        else:
+            self._task = trio.CancelScope()
+            self._host.spawn(self._wait_for, request, answer, self._task)
 
-    async def _ask(self, request: Request) -> Response:
-        """Get the application's response, whatever it raises."""
-        response: Any = None
-        with contained(f"{request.method} {request.path!r}") as trouble:
-            try:
-                response = await self._host.application.handle_request(request)
-            except Reject as refusal:
-                response = refusal_response(refusal)
-            if not isinstance(response, Response):
-                raise TypeError(f"a request is answered with a Response, not with {type(response).__name__}")
-        return Response.json(500, {"error": "internal server error"}) if trouble.caught else response
+    def _ready(self) -> None:
+        self._channel.soon(self._take_waiting)
+
+    def _take_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            request, later = waiting
+            self._serve(request, later.make)
+
+    async def _wait_for(self, request: Request, answer: Any, scope: trio.CancelScope) -> None:
+        with scope, contained("an HTTP connection"):
+            response: Any = None
+            with contained(f"{request.method} {request.path!r}", about=request) as trouble:
+                try:
+                    response = await answer if isawaitable(answer) else answer
+                except Reject as refusal:
+                    response = refusal_response(refusal)
+                if not isinstance(response, Response):
+                    raise TypeError(f"a request is answered with a Response, not with {type(response).__name__}")
+            self._task = None
+            self._send(request, _internal_error() if trouble.caught else response)
+            return
+        if not self._channel.closed:
+            self._hang_up()
 
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
         websocket = self._host.make_websocket(self._channel, request)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
-            with contained(f"upgrade of {request.path!r}") as trouble:
+            with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
                     check_upgrade(head)
                     receiver = await self._host.application.handle_upgrade(request, websocket)
@@ -193,150 +253,113 @@ class HttpWire:
                 else:
                     # No checkpoint since the application has said yes: this can't be cancelled half-way.
                     try:
-                        lines = self._head_lines(101, [*accept_headers(head), *request.response_headers])
+                        lines = response_head(101, [*accept_headers(head), *request.response_headers])
                     except Exception:
                         receiver.closed(1006, "")
                         request.response_headers.clear()  # or the refusal would fail for the same reason
                         raise
-                    self._timer.cancel()
-                    self._state = State.ENDED
+                    if self._alarm is not None:
+                        self._alarm.cancel()
+                        self._alarm = None
+                    self._state = _ENDED
                     websocket.accept(receiver, lines, bytes(self._buffer))
                     return
             if trouble.caught:
-                response = Response.json(500, {"error": "internal server error"})
+                response = _internal_error()
             if response is not None:
                 self._keep_alive = False
-                await self._send(request, response)
-        self._end()
-        self._channel.shutdown()
+                self._task = None
+                self._send(request, response)
+                return
+        self._hang_up()
 
     # -- responses
 
     def _refuse(self, refusal: Reject) -> None:
         """Answer a request that could not be understood, and hang up."""
         response = refusal_response(refusal)
-        self._keep_alive = False
+        self._host.refused[refusal.status] += 1
         body = response.body if isinstance(response.body, bytes) else b""
-        self._channel.write(self._head_lines(response.status, response.headers, len(body)) + body)
-        self._end()
+        self._channel.write(response_head(response.status, response.headers, len(body), keep_alive=False) + body)
         self._buffer.clear()
-        self._channel.shutdown()
+        self._hang_up()
 
-    def _head_lines(self, status: int, headers: list[tuple[str, str]], length: int | None = None) -> bytes:
-        """Write the head of a response.
-
-        Raises:
-            ValueError: a header would break out of its line (response splitting), or the status is none.
-        """
-        if status != 101 and not 200 <= status <= 599:
-            raise ValueError(f"{status} is not the status of a response")
-        for name, value in headers:
-            if not _SAFE_NAME.fullmatch(name) or not _SAFE_VALUE.fullmatch(value):
-                raise ValueError(f"the header {name!r} has characters that no header may have")
-        lines = [f"HTTP/1.1 {status} {_phrase(status)}", *(f"{name}: {value}" for name, value in headers)]
-        if status != 101:
-            lines.append(f"Date: {http_date()}")
-            if length is not None:
-                lines.append(f"Content-Length: {length}")
-            lines.append("Connection: keep-alive" if self._keep_alive else "Connection: close")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-    async def _send(self, request: Request, response: Response) -> bool:
-        """Write a response. True: the connection goes on with the next request."""
-        tell = response.on_sent
-        written = False
+    def _send(self, request: Request, response: Response) -> None:
+        """Write a response, and go on when it has left."""
+        self._on_sent = response.on_sent
+        if self._state is _ENDED:
+            self._tell(False)
+            return
+        if not self._body.complete:
+            self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
+        headers = [*response.headers, *request.response_headers]
+        length = None if response.status in (204, 304) else response.length
         try:
-            if self._state is State.ENDED:
-                return False
-            body = self._body
-            if body is not None and not body.complete:
-                self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
-            length = None if response.status in (204, 304) else response.length
-            what = f"the response to {request.method} {request.path!r}"
-            with contained(what) as trouble:
-                head = self._head_lines(response.status, [*response.headers, *request.response_headers], length)
-            whole = trouble.caught is None
-            if not whole:
-                response = Response.json(500, {"error": "internal server error"})
-                length = response.length
-                head = self._head_lines(500, response.headers, length)
-            with contained(what) as trouble:
-                if isinstance(response.body, bytes):
-                    self._channel.write(head if request.method == "HEAD" or length is None else head + response.body)
-                else:
-                    self._channel.write(head)
-                    await self._stream(response, send=request.method != "HEAD" and length is not None)
-                written = whole
-                if tell is not None:
-                    await self._channel.drain()
-            if trouble.caught or not self._keep_alive:
-                self._end()
-                self._channel.shutdown()
-                return False
-            self._go_on()
-            return True
-        finally:
-            if tell is not None:
-                with trio.CancelScope(shield=True):  # a client that has hung up may have read all of it before
-                    await self._channel.drain()
-                with contained(f"what follows {request.method} {request.path!r}"):
-                    tell(written and not self._channel.cut)
+            head = response_head(response.status, headers, length, keep_alive=self._keep_alive)
+        except BaseException as error:
+            with contained(f"the response to {request.method} {request.path!r}"):
+                raise error
+            self._tell(False)
+            response = _internal_error()
+            length = response.length
+            head = response_head(500, response.headers, length, keep_alive=self._keep_alive)
+        with_body = request.method != "HEAD" and length is not None
+        if isinstance(response.body, bytes):
+            self._channel.write(head + response.body if with_body else head)
+            self._written()
+        else:
+            self._channel.write(head)
+            self._task = trio.CancelScope()
+            self._host.spawn(self._stream, request, response, with_body, self._task)
 
-    async def _stream(self, response: Response, *, send: bool) -> None:
-        pieces: Any = response.body
-        left = response.length or 0
+    async def _stream(self, request: Request, response: Response, with_body: bool, scope: trio.CancelScope) -> None:
+        done = False
         try:
-            if send:
-                async for piece in pieces:
-                    left -= len(piece)
-                    if left < 0:
-                        raise ValueError("the body is longer than its length")
-                    self._channel.write(piece)
-                    await self._channel.drain()
-                    if left and self._channel.closed:
-                        self._channel.cut = True
-                        return  # nobody is there any more
-                if left:
-                    raise ValueError("the body is shorter than its length")
+            with scope, contained(f"the response to {request.method} {request.path!r}"):
+                await send_pieces(self._channel, response, send=with_body)
+                done = True
         finally:
-            if hasattr(pieces, "aclose"):
-                with trio.CancelScope(shield=True):
-                    await pieces.aclose()
+            if not done:
+                self._tell(False)
+        with contained("an HTTP connection"):
+            if done:
+                self._task = None
+                self._written()
+            elif not self._channel.closed:
+                self._hang_up()
 
-    def _go_on(self) -> None:
-        """Wait for the next request, or take the one that is here already."""
-        now = trio.current_time()
-        self._state = State.HEAD
-        self._task = None
-        self._body = None
-        self._timer = self._host.deadlines.at(now + self._host.keep_alive, self._head_late)
+    def _written(self) -> None:
+        """All of a response is written; somebody may want to know when it has left, too."""
+        if self._on_sent is None or not self._channel.buffered:
+            self._sent()
+
+    def _sent(self) -> None:
+        if self._on_sent is not None:
+            self._tell(True)
+        if self._state is _ENDED:
+            return
+        if not self._keep_alive:
+            self._hang_up()
+            return
+        self._body = EMPTY
         self._channel.resume()
         if self._buffer:
-            self._next_request(now)
+            self._channel.soon(self._take_next)  # other connections have their turn first
+        else:
+            self._expect_head()
+
+    def _take_next(self) -> None:
+        if self._state is _BUSY:
+            self._expect_head()
+            self._next_request()
+
+    def _tell(self, sent: bool) -> None:
+        """Tell what became of a response, if anybody wants to know and has not been told."""
+        on_sent, self._on_sent = self._on_sent, None
+        if on_sent is not None:
+            with contained("what follows a response"):
+                on_sent(sent and not self._channel.cut)
 
 
-def refusal_response(refusal: Reject) -> Response:
-    """Turn a refusal into its response, as Primus does: ``{"error": reason}``."""
-    if refusal.body is not None:
-        return Response(refusal.status, refusal.body, refusal.headers)
-    reason = refusal.reason or _phrase(refusal.status)
-    return Response.json(refusal.status, {"error": reason}, refusal.headers)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
-
-
-_date = (0, "")
-
-
-def http_date() -> str:
-    """Give the current date as HTTP writes it (RFC 9110 section 5.6.7), made once a second."""
-    global _date
-    second = int(time())
-    if _date[0] != second:
-        _date = (second, formatdate(second, usegmt=True))
-    return _date[1]
+def _internal_error() -> Response:
+    return Response.json(500, {"error": "internal server error"})

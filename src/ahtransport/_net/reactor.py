@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from ahtransport._barrier import contained
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, NOBODY, OnSocket
 from ahtransport._net.poller import READ, WRITE
 
@@ -374,7 +374,7 @@ class Acceptor:
                 # when something is free again.
                 if now >= self._quiet_until:
                     self._quiet_until = now + _QUIET
-                    _log.error("can't accept connections for now: %s", error)
+                    _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
                 self._reactor.watch(self._fd, 0)
                 self._reactor.deadlines.at(now + _RETRY, self._retry)
                 return

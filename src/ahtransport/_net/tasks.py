@@ -215,14 +215,17 @@ class StreamChannel(TaskChannel):
         except trio.Cancelled:
             self._spoilt = True  # nobody can tell how much of the piece has left
             raise
+        self._traffic = (self._traffic[0], self._traffic[1] + len(piece))
         self._sent(len(piece))
 
     async def _receive(self) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(CHUNK))
+            data = bytes(await self._stream.receive_some(CHUNK))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.abort()
             return b""
+        self._traffic = (self._traffic[0] + len(data), self._traffic[1])
+        return data
 
     def _end_output(self) -> None:
         # Nothing waits any more. TLS can't be closed one way only, so the whole stream ends here.

@@ -8,13 +8,14 @@ to look like one, and ``Access-Control-Allow-Headers`` is a fixed list, never an
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ahtransport._errors import Reject
 from ahtransport._http import Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["ALLOWED_HEADERS", "Cors", "cors_warning"]
 
@@ -36,6 +37,7 @@ ALLOWED_HEADERS = (
 # An origin as browsers serialise it: scheme and authority, no user, no path. Extensions and embedded web views have
 # schemes of their own, with an empty authority in the case of file://.
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.\-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._~\-]*)(?::[0-9]{1,5})?")
+_KEPT = 256  # origins of which is remembered what follows from them
 _SEPARATOR = re.compile(r"[,\s]+")
 
 
@@ -77,6 +79,8 @@ class Cors:
         self.credentials = credentials
         self.max_age = int(max_age)
         self.exposed = ", ".join(_listed(exposed))
+        self._allowed: Callable[[str], str | None] = lru_cache(_KEPT)(self._judge)
+        self._headers: Callable[[str], tuple[tuple[str, str], ...]] = lru_cache(_KEPT)(self._origin_headers)
 
     def handle(self, request: Request) -> Response | None:
         """Do all of it for a plain request, as a middleware: refuse, answer a preflight, or add the headers.
@@ -87,7 +91,7 @@ class Cors:
             headers = self.check(request)
         except Reject as refusal:
             return Response.text(refusal.status, refusal.reason, [("X-Content-Type-Options", "nosniff")])
-        if self.is_preflight(request):
+        if request.method == "OPTIONS" and self.is_preflight(request):
             return self.preflight(request)
         request.response_headers += headers
         return None
@@ -104,11 +108,17 @@ class Cors:
         sent = request.headers.get_all("origin")
         if not sent:
             return None
-        origin = sent[0].strip(" \t").lower()  # not every blank of Unicode is one of HTTP
-        known = self.any_origin or origin in self.origins
-        if len(sent) > 1 or not known or not _ORIGIN.fullmatch(origin):
+        origin = self._allowed(sent[0]) if len(sent) == 1 else None
+        if origin is None:
             raise self._refusal(request)
-        return sent[0].strip(" \t")
+        return origin
+
+    def _judge(self, sent: str) -> str | None:
+        """Give an origin, as it was sent; None: it is not allowed."""
+        origin = sent.strip(" \t")  # not every blank of Unicode is one of HTTP
+        lowered = origin.lower()
+        known = self.any_origin or lowered in self.origins
+        return origin if known and _ORIGIN.fullmatch(lowered) else None
 
     def check(self, request: Request) -> list[tuple[str, str]]:
         """Give the headers that the response to a request needs.
@@ -121,7 +131,7 @@ class Cors:
             return []
         if self.methods and request.method not in self.methods:
             raise self._refusal(request)
-        headers = self._origin_headers(origin)
+        headers = [*self._headers(origin)]
         if self.exposed and not self.is_preflight(request):
             headers.append(("Access-Control-Expose-Headers", self.exposed))
         return headers
@@ -146,13 +156,11 @@ class Cors:
             headers.append(("Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS)))
         return Response(200, b"", headers)
 
-    def _origin_headers(self, origin: str) -> list[tuple[str, str]]:
+    def _origin_headers(self, origin: str) -> tuple[tuple[str, str], ...]:
         if self.any_origin and not self.credentials:
-            return [("Access-Control-Allow-Origin", "*")]
-        headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
-        if self.credentials:
-            headers.append(("Access-Control-Allow-Credentials", "true"))
-        return headers
+            return (("Access-Control-Allow-Origin", "*"),)
+        headers = (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
+        return (*headers, ("Access-Control-Allow-Credentials", "true")) if self.credentials else headers
 
     def _refusal(self, request: Request) -> Reject:
         lines = (

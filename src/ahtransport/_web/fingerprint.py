@@ -161,12 +161,11 @@ def is_same_origin(request: Request, origin: str) -> bool:
     in front that speaks TLS and did not say so.)
     """
     match = _ORIGIN.fullmatch(origin)
-    hosts = request.headers.get_all("host")
-    if match is None or len(hosts) != 1:
+    if match is None or not request.host:
         return False
     scheme, host, port = match[1].lower(), match[2].lower(), match[3]
     if request.secure and scheme != "https":
         return False
     default = _DEFAULT_PORT[scheme]
     theirs = f"{host}:{port}" if port else host
-    return theirs.removesuffix(default) == hosts[0].lower().removesuffix(default)
+    return theirs.removesuffix(default) == request.host.lower().removesuffix(default)

@@ -104,6 +104,11 @@ class Middleware:
     def __len__(self) -> int:
         return len(self._layers)
 
+    @property
+    def at_work(self) -> bool:
+        """Whether there is a layer that is not disabled."""
+        return bool(self._active)
+
     async def run(self, request: Request) -> Response | None:
         """Send a request through the layers; the first that gives a response ends it. None: go on and answer it.
 

@@ -1,4 +1,4 @@
-"""Who the client is, behind proxies: ``X-Forwarded-For`` and the like, believed only from proxies that are trusted.
+"""What the client did, behind proxies: ``X-Forwarded-For`` and the like, believed only from proxies that are trusted.
 
 Every proxy appends the address that it saw, so a list of addresses can be believed from its right end, as long as the
 ones that wrote it are trusted; what a client made up stands further left. The client is the right-most address that is
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ahtransport._http import Headers, Request
 
-__all__ = ["TrustedProxies", "apply_forwarded", "is_trusted"]
+__all__ = ["TrustedProxies", "apply_forwarded", "is_proxy"]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,6 +27,8 @@ _MAX_HOPS = 100
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 _IPV4_WITH_PORT = re.compile(r"([0-9.]+)(?::([0-9]{1,5}))?")
 _IPV6_WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::([0-9]{1,5}))?")
+# What a Host header may say (RFC 9110 section 7.2), as far as anybody has such a name.
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._\-]+)(?::[0-9]{1,5})?")
 # RFC 7239 section 4: elements with commas between, pairs with semicolons; a value is a token or a quoted string.
 _TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[^\",;]+|[,;\"]")
 _PAIR = re.compile(r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*))\s*")
@@ -57,72 +59,67 @@ def _proxies(entries: tuple[str, ...]) -> TrustedProxies:
     return TrustedProxies(entries)
 
 
-def is_trusted(address: str, entries: tuple[str, ...]) -> bool:
-    """Tell whether an address is one of these proxies'."""
-    if not entries:
-        return False
-    known, _ = _address(address)
-    return known is not None and known in _proxies(entries)
+def is_proxy(peer: str, trusted: tuple[str, ...]) -> bool:
+    """Tell whether an address is one of those whose word on other addresses is believed."""
+    address, _ = _address(peer)
+    return address is not None and address in _proxies(trusted)
 
 
-def apply_forwarded(request: Request, trusted: TrustedProxies | tuple[str, ...]) -> None:
-    """Set ``remote_ip``, ``remote_port`` and ``secure`` of a request from what trusted proxies say.
+def apply_forwarded(request: Request, trusted: TrustedProxies) -> None:
+    """Set ``remote_ip``, ``remote_port``, ``secure`` and ``host`` of a request from what trusted proxies say.
 
-    Of the headers, ``X-Forwarded-For`` (with ``X-Forwarded-Proto`` and ``X-Forwarded-Port``) comes first, then
-    ``Forwarded`` (RFC 7239), then ``X-Real-IP``. Addresses lose their ports and brackets, IPv4 addresses written as
-    IPv6 (``::ffff:``) are written as IPv4. ``remote_port`` is what ``X-Forwarded-Port`` says, as in ActionHero, else
-    what stood with the address, else 0.
+    Of the headers, ``X-Forwarded-For`` comes first (with ``X-Forwarded-Proto``, ``-Host`` and ``-Port``), then
+    ``Forwarded`` (RFC 7239), then ``X-Real-IP`` (with the same three). Where one family counts, the other does not, so
+    nobody can mix what a proxy says with what it has let through. Addresses lose their ports and brackets, IPv4
+    addresses written as IPv6 (``::ffff:``) are written as IPv4. ``remote_port`` is what ``X-Forwarded-Port`` says, as
+    in ActionHero, else what stood with the address, else 0.
 
     Nothing changes when the peer is not trusted, or none of its headers has an address in it. What is no address
     (``unknown``, RFC 7239's obfuscated names) ends the search: the hop before it is the client.
-
-    Raises:
-        ValueError: ``trusted`` has something in it that is neither an address nor a network.
     """
     if not trusted:
         return
-    if isinstance(trusted, tuple):
-        trusted = _proxies(trusted)
     peer, _ = _address(request.peer[0])
     if peer is None or peer not in trusted:
         return
     headers = request.headers
-    hops: list[tuple[str, str | None]]
+    hops: list[tuple[str, str | None, str | None]]
     if "x-forwarded-for" in headers:
-        hops = [(text, None) for text in _split(headers["x-forwarded-for"])]
-        protocols = _split(headers.get("x-forwarded-proto", ""))
+        hops = [(text, None, None) for text in _split(headers["x-forwarded-for"])]
     elif "forwarded" in headers:
         elements = _forwarded(headers["forwarded"])
-        hops = [(element.get("for", ""), element.get("proto")) for element in elements]
-        protocols = []
+        hops = [(element.get("for", ""), element.get("proto"), element.get("host")) for element in elements]
     else:
-        hops = [(text, None) for text in headers.get_all("x-real-ip")]
-        protocols = _split(headers.get("x-forwarded-proto", ""))
+        hops = [(text, None, None) for text in headers.get_all("x-real-ip")]
+    # Only that family: of those that a proxy does not write itself it lets through what the client made up.
+    others = "x-forwarded-for" in headers or "forwarded" not in headers
     client: tuple[Address, int] | None = None
     depth = 0
     protocol: str | None = None
-    for text, said in hops[: -_MAX_HOPS - 1 : -1]:
+    host: str | None = None
+    for text, said, called in hops[: -_MAX_HOPS - 1 : -1]:
         address, port = _address(text)
         if address is None:
             break
-        client, depth, protocol = (address, port), depth + 1, said
+        client, depth, protocol, host = (address, port), depth + 1, said, called
         if address not in trusted:
             break
     if client is not None:
         request.remote_ip = str(client[0])
         request.remote_port = _port(headers) or client[1]
-    _apply_protocol(request, protocol or _at_depth(protocols, depth))
-
-
-def _apply_protocol(request: Request, protocol: str | None) -> None:
+    if others:
+        protocol = _at_depth(_split(headers.get("x-forwarded-proto", "")), depth)
+        host = _at_depth(_split(headers.get("x-forwarded-host", "")), depth)
     secure = _SECURE.get((protocol or "").lower())
     if secure is not None:
         request.secure = secure
+    if host and _HOST.fullmatch(host):
+        request.host = host
 
 
-def _at_depth(protocols: list[str], depth: int) -> str | None:
-    """Pick the protocol that belongs to the client's hop, counted from the right as the hops are."""
-    return protocols[-min(max(depth, 1), len(protocols))] if protocols else None
+def _at_depth(values: list[str], depth: int) -> str | None:
+    """Pick the value that belongs to the client's hop, counted from the right as the hops are."""
+    return values[-min(max(depth, 1), len(values))] if values else None
 
 
 def _port(headers: Headers) -> int:

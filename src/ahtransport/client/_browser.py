@@ -16,7 +16,7 @@ import trio
 from ahtransport._barrier import contained
 from ahtransport._errors import ConfigError
 from ahtransport._http import Response
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._web.conditional import Validators, not_modified
 from ahtransport._web.files import is_plain_name
 from ahtransport.client._assemble import CLIENT, Client, Parts, assemble, identifier
@@ -26,7 +26,7 @@ from ahtransport.client._sources import source, to_json
 from ahtransport.client._types import declarations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from ahtransport._config import Config
     from ahtransport._http import Request
@@ -142,11 +142,11 @@ class BrowserClient:
 
     # -- served from memory
 
-    async def answer(self, request: Request) -> Response | None:
+    def answer(self, request: Request) -> Awaitable[Response] | None:
         """Answer a request for one of the files; None: it is for something else."""
         path = request.path
         extension = self._urls.get(unquote(path) if "%" in path else path)
-        return None if extension is None else await self._answer(request, extension, None)
+        return None if extension is None else self._answer(request, extension, None)
 
     async def answer_primus(self, request: Request, place: int) -> Response:
         """Answer a request for ``primus.js``.
@@ -187,11 +187,12 @@ class BrowserClient:
             return
         path = "/".join((*self._folders, f"{self.name}.js"))
         if self.trouble:
-            _log.warning("%s", self.trouble)
+            _log.warning("%s", self.trouble, extra=fields("client.missing"))
         elif not self._has_place():
             return
         elif not all(map(is_plain_name, path.split("/"))):
-            _log.warning("the browser client is served from memory: %r can't be the path of a file everywhere", path)
+            text = "the browser client is served from memory: %r can't be the path of a file everywhere"
+            _log.warning(text, path, extra=fields("client.unwritten"))
         else:
             done = trio.Event()
             nursery.start_soon(self._write_in_thread, done)
@@ -206,7 +207,8 @@ class BrowserClient:
             try:
                 await trio.to_thread.run_sync(self._write, client, types, abandon_on_cancel=True)
             except OSError as error:
-                _log.warning("the browser client can't be written and is served from memory: %s", error)
+                text = "the browser client can't be written and is served from memory: %s"
+                _log.warning(text, error, extra=fields("client.unwritten"))
         done.set()
 
     def _has_place(self) -> bool:

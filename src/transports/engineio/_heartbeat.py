@@ -46,9 +46,13 @@ class Heartbeat:
         timeout: seconds within which a pong must come.
         ping: sends a ping, and tells whether the client has it at once (or must fetch it first).
         expire: called when the client is gone.
+
+    Attributes:
+        listens: whether :meth:`heard` has to be told of the next packet.
     """
 
-    __slots__ = ("_core", "_expire", "_has_ping", "_heard_at", "_interval", "_ping", "_state", "_timeout", "_timer")
+    __slots__ = ("_core", "_expire", "_has_ping", "_heard_at", "_interval", "_ping", "_state", "_timeout", "_timer",
+                 "listens")  # fmt: skip
 
     def __init__(
         self, core: Core, interval: float, timeout: float, ping: Callable[[], bool], expire: Callable[[], None]
@@ -61,6 +65,7 @@ class Heartbeat:
         self._state = _State.QUIET
         self._has_ping = False  # whether the ping has left for the client
         self._heard_at = 0.0  # when a packet other than a pong came while one was awaited; 0: none did
+        self.listens = False
         self._timer: Timer = core.at(core.now() + interval, self._due)
 
     def _due(self) -> None:
@@ -69,6 +74,7 @@ class Heartbeat:
         if self._state is _State.QUIET:
             self._state = _State.WAITING
             self._heard_at = 0.0
+            self.listens = True
             self._has_ping = self._ping()
             self._timer = self._core.at(now + self._timeout, self._due)
         elif self._heard_at and self._heard_at + self._timeout > now:
@@ -84,18 +90,21 @@ class Heartbeat:
 
     def heard(self) -> None:
         """A packet other than a pong came; the first one after a ping counts."""
-        if self._state is _State.WAITING and not self._heard_at:
+        if self.listens:
+            self.listens = False
             self._heard_at = self._core.now()
 
     def pong(self) -> None:
         """A pong came. One that answers no ping is ignored: whoever sends them unasked would never be judged."""
         if self._state is _State.WAITING and self._has_ping:
             self._state = _State.QUIET
+            self.listens = False
             self._timer.cancel()
             self._timer = self._core.at(self._core.now() + self._interval, self._due)
 
     def stop(self) -> None:
         """It is over."""
         self._state = _State.STOPPED
+        self.listens = False
         self._timer.cancel()
         self._ping, self._expire = _never, _nothing  # it and its session would keep each other alive

@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 import re
 from collections import deque
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -27,12 +28,14 @@ from ahtransport.transports.engineio import _codec as codec
 from ahtransport.transports.engineio._codec import Kind, Packet
 from ahtransport.transports.engineio._heartbeat import Heartbeat
 
-from ahtransport.abc import Payload, ProtocolError, Receiver, Reject, Response, Seat
+from ahtransport.abc import Later, Payload, ProtocolError, Receiver, Reject, Response, Seat
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
 
-    from ahtransport.abc import Pacer, Request, Timer, WebSocket
+    from ahtransport.abc import Link, Pacer, Request, Timer, WebSocket
 
 __all__ = ["NO_SEAT", "Session", "State"]
 
@@ -42,10 +45,13 @@ _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']*)""")
 NO_SEAT: Final = Seat()  # for what belongs to a session that has its seat
 _NO_BUFFER: Final[Any] = ()  # what a session has that never polls, or no longer
 _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
+_OK: Final = [("Content-Type", "text/html")]
 
 
+@lru_cache(64)
 def _is_utf8(content_type: str) -> bool:
-    """Tell whether a body with this type, in lower case, may be read as UTF-8 text; without a charset it may."""
+    """Tell whether a body with this type may be read as UTF-8 text; without a charset it may."""
+    content_type = content_type.lower()
     charset = _CHARSET.search(content_type)
     return content_type.partition(";")[0].strip() != "application/octet-stream" and (
         charset is None or charset[1] in ("utf-8", "utf8", "us-ascii")
@@ -63,7 +69,9 @@ class State(enum.Enum):
 
 
 # Looking a member up in its enumeration takes several times as long as comparing it.
+_POLLING, _PROBING = State.POLLING, State.PROBING
 _WEBSOCKET, _CLOSING, _CLOSED = State.WEBSOCKET, State.CLOSING, State.CLOSED
+_MESSAGE: Final = Kind.MESSAGE
 
 
 class Carried(Receiver, Protocol):
@@ -102,7 +110,6 @@ class Session:
     Attributes:
         wire: how messages are encoded for what carries it now: "polling" or "websocket".
         now: when bytes came over its WebSocket last, seconds of trio's clock.
-        seat: what is left when it ends.
     """
 
     __slots__ = (
@@ -121,7 +128,6 @@ class Session:
         "_socket",
         "_taking",
         "_transformer",
-        "_wake",
         "now",
         "peer",
         "seat",
@@ -151,9 +157,8 @@ class Session:
         self._probe: WebSocket | None = None
         self._buffer: deque[Payload] = deque() if socket is None else _NO_BUFFER
         self._buffered = 0
-        self._polling = False  # whether a poll waits
+        self._polling: Later | None = None  # the poll that waits
         self._posting = False
-        self._wake: trio.Event | None = None  # something for the poll that waits
         self._taking: trio.Event | None = None  # for POSTs that wait until the application takes messages again
         self._noop_at = inf  # when the next noop may leave; only while upgrading
         self._heartbeat: Heartbeat
@@ -177,6 +182,11 @@ class Session:
         return self.wire
 
     @property
+    def carrier(self) -> Link:
+        """What to write to: the WebSocket, or this session as long as it polls."""
+        return self if self._socket is None else self._socket
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait for the client to fetch or read."""
         return self._socket.buffered if self._socket is not None else self._buffered
@@ -188,6 +198,9 @@ class Session:
 
     def write(self, payload: Payload) -> bool:
         """Send a packet over the WebSocket, or keep it for the next poll."""
+        socket = self._socket
+        if socket is not None:
+            return socket.write(payload)  # it takes nothing once it is closing
         state = self.state
         if state is _CLOSED or state is _CLOSING:
             return False
@@ -202,9 +215,9 @@ class Session:
         return False
 
     def _ring(self) -> None:
-        """Have the poll that waits look again."""
-        if self._wake is not None:
-            self._wake.set()
+        """Have the poll that waits answered, if there is anything to say."""
+        if self._polling is not None and self._may_answer():
+            self._polling.ready()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session once what waits has been fetched, with a close packet."""
@@ -260,40 +273,46 @@ class Session:
 
     # -- polls and POSTs
 
-    async def poll(self) -> Response:
+    def poll(self) -> Response | Later:
         """Answer a poll: with what waits, as soon as something does.
 
         Raises:
             Reject: 400, a poll waits already; that ends the session.
         """
-        if self._polling:
+        if self._polling is not None:
             self.fail("two polls at once")
             raise Reject(400, body=b"")
-        self._polling = True
-        answered = False
-        try:
-            while not self._buffer:
-                if self.state not in (State.POLLING, State.PROBING):
-                    self._buffer = deque([codec.NOOP])
-                    break
-                self._wake = trio.Event()
-                with trio.move_on_at(self._noop_at):
-                    await self._wake.wait()
-                if not self._buffer and self._core.now() >= self._noop_at:
-                    self._noop_at = self._core.now() + _NOOP_PAUSE
-                    self._buffer = deque([codec.NOOP])
-            answered = True
+        if self._may_answer():
+            return self._answer()
+        self._polling = Later(self._answer, self._aborted)
+        if self._noop_at < inf:
+            self._core.at(self._noop_at, self._ring)
+        return self._polling
+
+    def _may_answer(self) -> bool:
+        """Tell whether a poll has waited long enough: for what it can take along, or for a noop."""
+        return bool(self._buffer) or self.state not in (_POLLING, _PROBING) or self._core.now() >= self._noop_at
+
+    def _answer(self) -> Response:
+        if self._buffer:
             packets = self._take()
-            response = Response(200, codec.join(packets), _TEXT)
-            if packets != [codec.NOOP]:
-                response.on_sent = self._poll_sent
-            return response
-        finally:
-            self._polling = False
-            if not answered and self.state is not State.WEBSOCKET:
-                self.fail("the poll was aborted")
-            elif self.state is State.CLOSING and not self._buffer:
-                self._end(1000, "")
+        else:
+            packets = [codec.NOOP]
+            if self._noop_at < inf:
+                self._noop_at = self._core.now() + _NOOP_PAUSE
+        self._polling = None
+        if self.state is _CLOSING and not self._buffer:
+            self._end(1000, "")
+        response = Response(200, codec.join(packets), _TEXT)
+        if packets != [codec.NOOP]:
+            response.on_sent = self._poll_sent
+        return response
+
+    def _aborted(self) -> None:
+        """The client has hung up while it polled."""
+        self._polling = None
+        if self.state is not _WEBSOCKET:
+            self.fail("the poll was aborted")
 
     def _poll_sent(self, done: bool) -> None:
         """What was taken for a poll has left, or is lost; then so is the session, whatever carries it by now."""
@@ -311,11 +330,11 @@ class Session:
         self._buffered = sum(map(len, self._buffer))
         if codec.PING in taken:
             self._heartbeat.fetched()
-        if not self._buffered and self.state in (State.POLLING, State.PROBING):
+        if not self._buffered and self.state in (_POLLING, _PROBING):
             self.peer.writable()
         return taken
 
-    async def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> Response | Awaitable[Response]:
         """Take the packets of a POST; it is answered when the application has taken them.
 
         Raises:
@@ -326,56 +345,91 @@ class Session:
             raise Reject(400, body=b"")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Reject(415, "bodies are not compressed here")
-        if not _is_utf8(request.headers.get("content-type", "").lower()):
+        if not _is_utf8(request.headers.get("content-type", "")):
             self.fail("a body must be UTF-8 text")
             raise Reject(400, body=b"")
         self._posting = True
-        done = False
-        try:
+        if self._pacer is not None:
+            return self._post_paced(request, self._pacer)
+        body = request.read_now(self._core.options.max_length)
+        packets = None
+        if body is not None:
             try:
-                body = await request.read(self._core.options.max_length)
-                packets = codec.decode_payload(body)
-            except Reject as refusal:
-                done = refusal.status == 413  # as in npm engine.io, too large a body ends nothing
+                packets = self._decode(body)
+                if self._receive_all(packets):
+                    return self._posted()
+            except BaseException as error:
+                self._post_failed(error)
                 raise
+        return self._post_slowly(request, packets)
+
+    async def _post_slowly(self, request: Request, packets: deque[Packet] | None) -> Response:
+        """Take the packets of a POST: those that are left, or all when None of its body has been read."""
+        try:
+            if packets is None:
+                packets = self._decode(await request.read(self._core.options.max_length))
+            while not self._receive_all(packets):
+                if self._taking is not None:
+                    await self._taking.wait()
+        except BaseException as error:
+            self._post_failed(error)
+            raise
+        return self._posted()
+
+    async def _post_paced(self, request: Request, pacer: Pacer) -> Response:
+        """Take the packets of a POST as fast as the client may send them."""
+        try:
+            body = await request.read(self._core.options.max_length)
+            packets = self._decode(body)
+            size = len(body) // max(len(packets), 1)
+            while packets:
+                await pacer.message(size)
+                packet = packets.popleft()
+                one = deque([packet])
+                while not self._receive_all(one):
+                    if self._taking is not None:
+                        await self._taking.wait()
+                if packet.kind is Kind.CLOSE:
+                    break
+        except BaseException as error:
+            if isinstance(error, Reject) and error.status == 429:
+                self.fail(error.reason, 1008)
+            self._post_failed(error)
+            raise
+        return self._posted()
+
+    def _posted(self) -> Response:
+        self._posting = False
+        return Response(200, b"ok", _OK)
+
+    def _post_failed(self, error: BaseException) -> None:
+        self._posting = False
+        if not isinstance(error, Reject) or error.status != 413:  # as in npm engine.io, too large a body ends nothing
+            self.fail("a POST failed")
+
+    def _decode(self, body: bytes) -> deque[Packet]:
+        try:
+            return deque(codec.decode_payload(body))
+        except ProtocolError as error:
+            raise self._transformer.refusal(3) from error
+
+    def _receive_all(self, packets: deque[Packet]) -> bool:
+        """Act on the packets of a POST. False: the application takes no more for now, and some are left."""
+        while packets:
+            if self._taking is not None:
+                return False
+            if self.state is _CLOSED:
+                raise self._transformer.refusal(1)  # whatever ended it: "ok" would be untrue
+            packet = packets.popleft()
+            try:
+                self.receive(packet)
             except ProtocolError as error:
                 raise self._transformer.refusal(3) from error
-            for packet in packets:
-                if self._pacer is not None:
-                    await self._pace(self._pacer, len(body) // len(packets))
-                while self._taking is not None:
-                    await self._taking.wait()
-                if self.state is State.CLOSED:
-                    raise self._transformer.refusal(1)  # whatever ended it: "ok" would be untrue
-                try:
-                    self.receive(packet)
-                except ProtocolError as error:
-                    raise self._transformer.refusal(3) from error
-                if packet.kind is Kind.CLOSE:
-                    break  # what follows a goodbye is for nobody
-            done = True
-            return Response(200, b"ok", [("Content-Type", "text/html")])
-        finally:
-            self._posting = False
-            if not done:
-                self.fail("a POST failed")
-
-    async def _pace(self, pacer: Pacer, size: int) -> None:
-        try:
-            await pacer.message(size)
-        except Reject as refusal:
-            self.fail(refusal.reason, 1008)
-            raise
+            if packet.kind is Kind.CLOSE:
+                break  # what follows a goodbye is for nobody
+        return True
 
     # -- packets
-
-    def receive_text(self, text: str) -> None:
-        """Take a text message from the WebSocket: what :meth:`receive` does, for the packets that are nearly all."""
-        if self.state is _WEBSOCKET:
-            peer = self.peer
-            peer.alive(self.now)
-            self._heartbeat.heard()
-            peer.message(text)
 
     def receive(self, packet: Packet) -> None:
         """Act on a packet, however it came.
@@ -383,16 +437,18 @@ class Session:
         Raises:
             ProtocolError: only servers send this.
         """
-        if self.state is State.CLOSED or (self.state is State.CLOSING and packet.kind is not Kind.CLOSE):
+        kind, data = packet
+        if self.state is _CLOSED or (self.state is _CLOSING and kind is not Kind.CLOSE):
             return
         self.peer.alive(self._core.now())
-        if packet.kind is Kind.PONG:
+        if kind is Kind.PONG:
             self._heartbeat.pong()
             return
         self._heartbeat.heard()
-        match packet.kind:
-            case Kind.MESSAGE:
-                self.peer.message(packet.data)
+        if kind is _MESSAGE:
+            self.peer.message(data)
+            return
+        match kind:
             case Kind.CLOSE:
                 self._leave()
             case Kind.PING | Kind.OPEN:
@@ -456,7 +512,9 @@ class Session:
         self._ring()
         if self._taking is not None:
             socket.pause()
-        self.peer.writable()
+        self._transformer.moved(self)
+        if not socket.buffered:
+            self.peer.writable()
         return True
 
     def stop_probe(self, socket: WebSocket) -> None:

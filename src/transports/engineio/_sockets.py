@@ -28,7 +28,11 @@ class SocketReceiver:
         """Take one packet."""
         session = self._session
         if type(data) is str and data[:1] == "4":  # nearly all are: a message, as text
-            session.receive_text(data[1:])
+            peer = session.peer  # nobody, once the session has ended
+            peer.alive(session.now)
+            if session._heartbeat.listens:
+                session._heartbeat.heard()
+            peer.message(data[1:])
             return
         try:
             session.receive(codec.decode(data))

@@ -10,7 +10,6 @@ import functools
 import secrets
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 from ahtransport.transports.engineio import _codec as codec
@@ -20,7 +19,7 @@ from ahtransport.transports.engineio._sockets import Probe, SocketReceiver
 from ahtransport.abc import Payload, Reject, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from ahtransport.abc import Core, Packet, Receiver, Request, WebSocket
 
@@ -42,20 +41,18 @@ _UNKNOWN_TRANSPORT, _UNKNOWN_SID, _BAD_METHOD, _BAD_REQUEST, _, _BAD_VERSION = _
 class _Query:
     """The parameters that Engine.IO looks at."""
 
+    __slots__ = ("jsonp", "protocol", "sid", "transport")
+
     def __init__(self, request: Request) -> None:
-        found: dict[str, list[str]] = {"EIO": [], "transport": [], "sid": [], "j": []}
-        try:
-            for name, value in parse_qsl(request.query_string, keep_blank_values=True, max_num_fields=1000):
-                if name in found:
-                    found[name].append(value)
-        except ValueError as error:
-            raise Reject(400, "there are too many query parameters") from error
-        # A parameter that comes twice means different things to different readers: then it means nothing.
-        self.protocol = found["EIO"][0] if len(found["EIO"]) == 1 else ""
-        self.transport = found["transport"][0] if len(found["transport"]) == 1 else ""
+        found: dict[str, str] = {}
+        for name, value in request.query_pairs:
+            # A parameter that comes twice means different things to different readers: then it means nothing.
+            found[name] = "" if name in found else value
+        self.protocol = found.get("EIO", "")
+        self.transport = found.get("transport", "")
         # None: there is none. An empty one is unknown, like any other that was never given out.
-        self.sid = None if not found["sid"] else found["sid"][0] if len(found["sid"]) == 1 else ""
-        self.jsonp = bool(found["j"])
+        self.sid = found.get("sid")
+        self.jsonp = "j" in found
 
 
 class EngineIOTransformer:
@@ -104,27 +101,36 @@ class EngineIOTransformer:
         """Take requests with ``EIO=`` in their query, where several transformers share a pathname."""
         return "EIO" in request.query
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a handshake, a poll or a POST.
 
         Raises:
             Reject: it is refused.
         """
         query = _Query(request)
-        if query.transport == "websocket" and query.sid is None and request.method == "GET":
+        if query.sid is None:
+            return self._welcome(request, query)
+        session = self._verify(request, query, upgrade=False)
+        if session is not None and request.method == "GET":
+            return session.poll()
+        if session is not None and request.method == "POST":
+            return session.post(request)
+        raise self.refusal(_BAD_REQUEST)
+
+    async def _welcome(self, request: Request, query: _Query) -> Response:
+        """Answer a request that names no session: open one.
+
+        Raises:
+            Reject: it is refused.
+        """
+        if query.transport == "websocket" and request.method == "GET":
             # Pages are not told why a WebSocket was refused: the generated client asks like this. The rest is as ever.
             self.core.admit(request).leave()
             await self.authorize(request)
-        session = self._verify(request, query, upgrade=False)
-        if session is None:
-            session = await self._open(request, None)
-            opening = self._handshake(session.sid, ["websocket"] if self._can_upgrade else [])
-            return Response(200, opening.data, [("Content-Type", "text/plain; charset=UTF-8")])
-        if request.method == "GET":
-            return await session.poll()
-        if request.method == "POST":
-            return await session.post(request)
-        raise self.refusal(_BAD_REQUEST)
+        self._verify(request, query, upgrade=False)
+        session = await self._open(request, None)
+        opening = self._handshake(session.sid, ["websocket"] if self._can_upgrade else [])
+        return Response(200, opening.data, [("Content-Type", "text/plain; charset=UTF-8")])
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Open a session on a WebSocket, or let one ask for a session that polls.
@@ -226,6 +232,9 @@ class EngineIOTransformer:
         # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
         primus = "_primuscb" in request.query
         return self.core.connect(request, session, self, wire_id=session.sid, primus=primus, seat=NO_SEAT)
+
+    def moved(self, session: Session) -> None:
+        """A session has moved to a WebSocket."""
 
     def stop(self) -> None:
         """End all sessions: the server ends."""

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from ahtransport.transports.socketio._codec import MAX_NAME, Frame, Kind
 
-from ahtransport.abc import Ack, Event, Message, Payload, ProtocolError, Reject, Seat
+from ahtransport.abc import Ack, Payload, ProtocolError, Reject, Seat
 
 if TYPE_CHECKING:
     from ahtransport.transports.engineio import Session
     from ahtransport.transports.socketio._transformer import SocketIOTransformer
 
-    from ahtransport.abc import Peer, Request, Timer
+    from ahtransport.abc import Link, Peer, Request, Timer
 
 __all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
 
@@ -46,38 +46,44 @@ def _wire(carrier: str, namespace: str) -> str:
 class NamespaceLink:
     """Where the connection of one namespace writes: the session, which it shares with the client's other namespaces."""
 
-    __slots__ = ("_client", "_said_farewell", "_session", "namespace")
+    __slots__ = ("_carrier", "_client", "_said_farewell", "namespace", "wire")
+
+    _carrier: Link
+    #: The session's wire and the namespace, since both are part of what is encoded.
+    wire: str
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
-        self._session = client.session
         self.namespace = namespace
         self._said_farewell = False
+        self.follow()
 
-    @property
-    def wire(self) -> str:
-        """The session's wire and the namespace, since both are part of what is encoded."""
-        return _wire(self._session.wire, self.namespace)
+    def follow(self) -> None:
+        """Write to what carries the session now: to its WebSocket directly, since that is the way of every message."""
+        session = self._client.session
+        self._carrier = session.carrier
+        self.wire = _wire(session.wire, self.namespace)
 
     @property
     def transport(self) -> str:
         """What carries it now."""
-        return self._session.transport
+        return self._client.session.transport
 
     @property
     def buffered(self) -> int:
         """Bytes that wait for the client."""
-        return self._session.buffered
+        return self._carrier.buffered
 
     @property
     def queued(self) -> int:
         """Messages that wait for the client."""
-        return self._session.queued
+        return self._carrier.queued
 
     def write(self, payload: Payload) -> bool:
         """Send one Engine.IO message."""
-        self._said_farewell = type(payload) is not Payload and isinstance(payload, Farewell)
-        return self._session.write(payload)
+        if type(payload) is not Payload:
+            self._said_farewell = isinstance(payload, Farewell)  # the connection closes next
+        return self._carrier.write(payload)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Leave the namespace. A client that was told so stays, in its other namespaces or to choose another; one that
@@ -85,11 +91,11 @@ class NamespaceLink:
         if self._said_farewell:
             self._client.leave(self.namespace)
         else:
-            self._session.close(code, reason)
+            self._client.session.close(code, reason)
 
     def overflow(self, code: int, reason: str) -> None:
         """The client does not read: that is true for all its namespaces."""
-        self._session.overflow(code, reason)
+        self._client.session.overflow(code, reason)
 
     def pause(self) -> None:
         """Stop reading from the client."""
@@ -109,10 +115,12 @@ class Client:
         "_codec",
         "_core",
         "_full",
+        "_links",
         "_over",
         "_peers",
         "_pending",
         "_request",
+        "_root",
         "_timer",
         "_transformer",
         "id",
@@ -127,6 +135,9 @@ class Client:
         self._request = request.kept()
         self._codec = transformer.codec()
         self._peers: dict[str, Peer] = {}
+        self._root: Peer | None = None  # the one of "/", to which nearly everything goes
+        # Those to be told when the session moves to a WebSocket; one that begins there never moves.
+        self._links: dict[str, NamespaceLink] | None = {} if session.wire == "polling" else None
         self._pending: dict[str, trio.CancelScope] = {}
         self._full: frozenset[str] = frozenset()  # namespaces whose inbox is full
         self._over = False
@@ -141,18 +152,32 @@ class Client:
 
     def alive(self, now: float) -> None:
         """Note a sign of life for all namespaces."""
-        for name in self._peers:  # nearly always one
-            self._peers[name].alive(now)
+        for peer in self._peers.values():  # nearly always one
+            peer.alive(now)
 
     def writable(self) -> None:
         """Tell all namespaces."""
         for peer in tuple(self._peers.values()):
             peer.writable()
 
+    def moved(self) -> None:
+        """The session has moved to a WebSocket, and so have all namespaces."""
+        links, self._links = self._links, None
+        for link in (links or {}).values():
+            link.follow()
+
     def message(self, data: str | bytes) -> None:
         """Take one Engine.IO message."""
-        if self._over:
-            return
+        if self._root is not None and type(data) is str:
+            event = self._codec.event(data)
+            if event is not None:
+                self._root.deliver_event(event[0], event[1:])
+                return
+        if not self._over:
+            self._packet(data)
+
+    def _packet(self, data: str | bytes) -> None:
+        """Take whatever is no plain event."""
         try:
             frame = self._codec.decode(data)
         except ProtocolError as error:
@@ -175,6 +200,7 @@ class Client:
         for scope in self._pending.values():
             scope.cancel()
         peers, self._peers = self._peers, {}
+        self._root = self._links = None  # with their client they would keep each other alive
         for peer in peers.values():
             peer.closed(code, reason)
 
@@ -189,12 +215,7 @@ class Client:
             else:
                 self._fail("a packet for a namespace that is not connected")
         elif kind is _EVENT:
-            name = data[0]
-            if name == "message" and not self._core.handles("message", namespace):
-                # Who iterates has no way to acknowledge; as in npm, an ack that nobody gives does not come.
-                peer.deliver(Message(data[1] if len(data) == 2 else data[1:]))
-            else:
-                peer.deliver(Event(name, data[1:], number))
+            peer.deliver_event(data[0], data[1:], number)
         elif kind is Kind.ACK:
             if number is not None:
                 peer.deliver(Ack(number, data))
@@ -218,12 +239,12 @@ class Client:
     async def _admit(self, namespace: str, auth: Any, scope: trio.CancelScope) -> None:
         """Ask the application, and open the connection or say why not."""
         request = self._request.with_auth(auth)
-        link = NamespaceLink(self, namespace)
         try:
             with scope:  # cancelled when the client goes: then nobody wants to know
                 await self._core.authorize(request, namespace)
             if self._over:
                 return
+            link = NamespaceLink(self, namespace)
             peer = self._core.connect(
                 request,
                 link,
@@ -241,6 +262,10 @@ class Client:
         finally:
             self._pending.pop(namespace, None)
         self._peers[namespace] = peer
+        if self._links is not None:
+            self._links[namespace] = link
+        if namespace == "/":
+            self._root = peer
         self._timer.cancel()
         self._send(Frame(Kind.CONNECT, namespace, None, {"sid": peer.id}))
         peer.opened()
@@ -267,6 +292,10 @@ class Client:
 
     def _forget(self, namespace: str) -> None:
         self._peers.pop(namespace, None)
+        if self._links is not None:
+            self._links.pop(namespace, None)
+        if namespace == "/":
+            self._root = None
         self.resume(namespace)
 
     def _watch_for_nobody(self, within: float) -> None:

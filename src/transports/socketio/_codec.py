@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import enum
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 from socketio import packet as library
 
-from ahtransport.abc import Payload, ProtocolError
+from ahtransport.abc import Event, Message, Payload, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,9 @@ class Kind(enum.IntEnum):
 _EVENT, _ACK = Kind.EVENT, Kind.ACK
 _DIGITS: Final = tuple(b"%d" % number for number in range(7))
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+# Tuples made once: to put a union together takes longer than to look into it.
+_LISTS: Final = (list, tuple, set, frozenset)
+_BINARY: Final = (bytes, bytearray, memoryview)
 
 
 class Frame(NamedTuple):
@@ -72,6 +75,23 @@ class Codec:
             TypeError, ValueError: the data can't be carried.
         """
         raise NotImplementedError
+
+    def plain(self, packet: Message | Event, wire: str) -> Payload | None:
+        """Encode a message, or an event that wants no answer, as a packet of Engine.IO's for one wire.
+
+        None: it is not as plain as nearly all are; then :meth:`encode` has to.
+
+        Raises:
+            TypeError, ValueError: as there.
+        """
+        return None
+
+    def event(self, text: str) -> list[Any] | None:
+        """Take one message that is an event for the root namespace and wants no answer: its name and its arguments.
+
+        Nearly all are that. None: this one is not, or not a right one; then :meth:`decode` has to tell.
+        """
+        return None
 
     def decode(self, data: str | bytes) -> Frame | None:
         """Take one message; None: there is more to come.
@@ -163,10 +183,7 @@ class TextCodec(Codec):
             _check_name(frame)
         if kind is _EVENT or kind is _ACK:
             try:
-                for part in data:
-                    if type(part) not in _SCALARS and _has_binary(part):
-                        break
-                else:
+                if not _has_binary(data):
                     encoded = self._parser.encode(data)
                     head = _DIGITS[kind] if namespace == "/" else _DIGITS[kind] + f"{namespace},".encode()
                     if number is not None:
@@ -182,17 +199,40 @@ class TextCodec(Codec):
             return (Payload.of(parts),)
         return [Payload.of(parts[0]), *(Payload(bytes(part)) for part in parts[1:])]
 
+    def plain(self, packet: Message | Event, wire: str) -> Payload | None:
+        """Encode what has no binary parts: the short way past :meth:`encode`, which has all the rules."""
+        value: Any
+        if type(packet) is Message:
+            value, form = packet.data, b'%b["message",%b]'
+        elif type(packet) is Event and packet.ack is None and packet.name not in RESERVED:
+            value, form = [packet.name, *packet.args], b"%b%b"
+        else:
+            return None
+        try:
+            if type(value) not in _SCALARS and _has_binary(value):
+                return None
+        except RecursionError:
+            return None
+        encoded = self._parser.encode(value)
+        return Payload(form % (_head(wire), encoded if isinstance(encoded, bytes) else encoded.encode()), binary=False)
+
+    def event(self, text: str) -> list[Any] | None:
+        """Take a plain event: the short way past :meth:`decode`, which has all the rules."""
+        if text[:2] == "2[" and self._incomplete is None:
+            try:
+                value: list[Any] = self._parser.decode(text[1:])
+            except (ValueError, IndexError, TypeError):
+                return None
+            if value and type(value[0]) is str and value[0] not in RESERVED:
+                return value
+        return None
+
     def decode(self, data: str | bytes) -> Frame | None:
         """Take a packet or an attachment."""
         if isinstance(data, bytes):
             return self._attach(data)
         if self._incomplete is not None:
             raise ProtocolError("attachments are missing")
-        if data[:2] == "2[":  # an event for the root namespace, which wants no answer: nearly all are that
-            value = self._decode(data[1:])
-            if type(value) is list and value and type(value[0]) is str and value[0] not in RESERVED:
-                return Frame(_EVENT, "/", None, value)
-            return check(_EVENT, "/", None, value)
         match = _HEADER.match(data)
         if match is None:
             raise ProtocolError("the packet is malformed")
@@ -245,6 +285,13 @@ class TextCodec(Codec):
         return check(kind, namespace, number, packet.data)
 
 
+@lru_cache(1024)
+def _head(wire: str) -> bytes:
+    """Give the beginning of an event on a wire, in one namespace; text is the same whatever carries it."""
+    namespace = wire.partition(" ")[2]
+    return b"42" if namespace == "/" else f"42{namespace},".encode()
+
+
 def _check_name(frame: Frame) -> None:
     """Refuse to send an event that no client would take.
 
@@ -262,16 +309,15 @@ def _has_binary(value: Any) -> bool:
         TypeError: a key is binary.
         RecursionError: the value contains itself.
     """
-    kind = type(value)
-    if kind is str or kind is int or value is None:
+    if type(value) in _SCALARS:
         return False
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_has_binary, value))
+    if isinstance(value, _LISTS):
+        return any([type(item) not in _SCALARS and _has_binary(item) for item in value])
     if isinstance(value, dict):
-        if any(type(key) is bytes for key in value):
+        if bytes in map(type, value):
             raise TypeError("the keys of an object can't be bytes")
-        return any(map(_has_binary, value.values()))
-    return isinstance(value, bytes | bytearray | memoryview)
+        return any([type(item) not in _SCALARS and _has_binary(item) for item in value.values()])
+    return isinstance(value, _BINARY)
 
 
 def _plain(value: Any) -> Any:
@@ -281,13 +327,13 @@ def _plain(value: Any) -> Any:
         TypeError: a key is binary.
         RecursionError: the value contains itself.
     """
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, _LISTS):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         if any(type(key) is bytes for key in value):
             raise TypeError("the keys of an object can't be bytes")
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, bytearray | memoryview):
+    if isinstance(value, _BINARY):
         return bytes(value)
     return value
 

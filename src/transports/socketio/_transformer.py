@@ -14,7 +14,7 @@ from ahtransport.transports.socketio._version2 import Farewell2, explain, is_ver
 from ahtransport.abc import Ack, Control, Event, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from ahtransport.transports.engineio import Carried, Session
 
@@ -60,7 +60,7 @@ class SocketIOTransformer(EngineIOTransformer):
             return MessagePackCodec(self.core.messagepack)
         return TextCodec(self.core.json, self.core.options.max_length)
 
-    async def handle_request(self, request: Request) -> Response:
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
 
         Raises:
@@ -68,7 +68,7 @@ class SocketIOTransformer(EngineIOTransformer):
         """
         if is_version_2(request) and request.query.get("transport") == "polling":
             return explain()
-        return await super().handle_request(request)
+        return super().handle_request(request)
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Take a WebSocket as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
@@ -84,6 +84,11 @@ class SocketIOTransformer(EngineIOTransformer):
         """Make what a session pushes into: a client, which has no connection before its CONNECT."""
         return Client(self, request, session)
 
+    def moved(self, session: Session) -> None:
+        """Have the namespaces of a session write to its WebSocket from now on."""
+        if isinstance(session.peer, Client):
+            session.peer.moved()
+
     async def authorize(self, request: Request) -> None:
         """Nobody is asked before CONNECT, which brings the credentials along."""
 
@@ -98,6 +103,10 @@ class SocketIOTransformer(EngineIOTransformer):
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as an event, an ack or, for Primus' goodbye, a DISCONNECT."""
+        if type(packet) is Message or type(packet) is Event:
+            plain = self._encoder.plain(packet, wire)
+            if plain is not None:
+                return (plain,)
         carrier, _, namespace = wire.partition(" ")
         if type(packet) is Message:
             frame = Frame(_EVENT, namespace, None, ["message", packet.data])

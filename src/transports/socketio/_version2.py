@@ -26,6 +26,8 @@ _CLOSE: Final = "1"
 
 def is_version_2(request: Request) -> bool:
     """Tell whether this is the handshake of such a client (never one that is named by a sid, or a JSONP poll)."""
+    if ("EIO", "3") not in request.query_pairs:
+        return False
     query = request.query
     return query.get("EIO") == "3" and "sid" not in query and "j" not in query and request.method == "GET"
 
