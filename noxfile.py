@@ -136,8 +136,9 @@ def tests_task_driver(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     chosen = [f"tests/test_{name}.py" for name in ("contract", "backpressure", "fairness", "shutdown", "faults")]
     # Streams in memory know no other driver; one WebSocket and the polls are enough, and for faults the WebSocket.
+    # Floods meet a server in a process of its own, which has the reactor.
     left_out = ("memory", "EngineIOWebSocket", "EngineIOUpgrade", "(test_faults and engine)", "client_files",
-                "generated_client")  # fmt: skip
+                "generated_client", "test_floods", "test_bombs")  # fmt: skip
     options = ["--driver", "task", "--transformer", "websockets", "--transformer", "engine.io"]
     pytest(
         session,
@@ -295,6 +296,19 @@ def bench(session: nox.Session) -> None:
     pythons = [PYTHONS[-1], *([PYTHONS[0]] if len(PYTHONS) > 1 else [])]
     chosen = [] if "--python" in session.posargs or "--from" in session.posargs else ["--python", *pythons]
     session.run("python", "benchmarks/run.py", *session.posargs, *chosen)
+
+
+@nox.session(python=HERE)
+def floods(session: nox.Session) -> None:
+    """Every flood of the acceptance items at full size, a minute each; writes the table that the documentation shows.
+
+    Options go after ``--``: ``--only F3 F4`` keeps the other rows; with ``--seconds`` no table is written.
+    """
+    session.install("-e", ".")
+    table = ROOT / "docs" / "_static" / "floods.txt"
+    arguments = [] if "--seconds" in session.posargs else ["--table", str(table)]
+    with session.chdir(ROOT / "tests"):
+        session.run("python", "-m", "hostile.flood.run", *session.posargs, *arguments)
 
 
 @nox.session(name="bench-smoke", python=HERE)

@@ -160,6 +160,17 @@ async def authorize(server: Server) -> None:
         assert await client.receive() == "welcome"
 
 
+async def limited(server: Server) -> None:
+    async with client_of(server) as one, client_of(server):
+        with pytest.raises(InvalidStatus) as refused:
+            async with client_of(server):
+                pass
+        assert refused.value.response.status_code == 503
+        for number in range(20):
+            await one.send(number)
+        assert [await one.receive() for _ in range(20)] == list(range(20))
+
+
 async def act(server: Server, action: str, **params: Any) -> Any:
     """Run an action over the websocket, and take from the answer what every answer has."""
     async with client_of(server) as client:
@@ -220,6 +231,7 @@ SCENARIOS: dict[str, Callable[[Server], Awaitable[None]]] = {
         actions,
         authorize,
         compressed,
+        limited,
         chat,
         counter,
         echo,

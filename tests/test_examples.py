@@ -17,7 +17,7 @@ import pytest
 import socketio
 import trio
 from prometheus_client import REGISTRY
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.trio.client import connect
 
 if TYPE_CHECKING:
@@ -165,6 +165,38 @@ async def test_authorize() -> None:
         async with client_of(server, "/primus?token=open-sesame") as client:
             assert await client.receive() == {"welcome": "Ali Baba"}
             assert await client.ask("hi") == {"user": "Ali Baba", "said": "hi"}
+
+
+async def test_limits() -> None:
+    async with running(load("limits").server) as server, client_of(server) as client:
+        url = f"ws://127.0.0.1:{server.port}/primus"
+
+        async def refused(address: str) -> int:
+            with pytest.raises(InvalidStatus) as refusal:
+                async with connect(url, additional_headers={"X-Forwarded-For": address}):
+                    pass
+            assert refusal.value.response.headers["Retry-After"] == "5"
+            return refusal.value.response.status_code
+
+        assert await refused("127.0.0.1") == 429
+        async with connect(url, additional_headers={"X-Forwarded-For": "192.0.2.1"}):
+            assert await refused("192.0.2.2") == 503
+        answers = [
+            await client.ask({"event": "action", "params": {"action": "ping"}, "messageId": number})
+            for number in range(15)
+        ]
+        assert all(answer["pong"] for answer in answers[:10])
+        assert answers[-1]["error"] == "Error: you are sending too many messages"
+        assert answers[-1]["messageId"] == 14
+
+        async def go_on() -> None:
+            for _ in range(100):
+                await client.ask({"event": "action", "params": {"action": "ping"}})
+
+        with pytest.raises(ConnectionClosedError) as closed:
+            await go_on()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
 
 
 @pytest.mark.parametrize("transformer", ["websockets", "engine.io", "socket.io"])

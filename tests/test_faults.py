@@ -150,6 +150,7 @@ class Story:
             inbox=4,
             ping_interval=0,
             timeout=0,
+            max_connections=100,
             transformer="websockets" if own else both,
         )
         self.record = Record(server)

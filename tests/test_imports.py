@@ -13,15 +13,26 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 
 # From the bottom up: a module may import its own layer and those beneath it. A package stands for all in it.
 LAYERS: list[set[str]] = [
-    {"_errors", "_http", "_log", "_logsink", "_payload", "_statistics"},  # values and tools that know nothing else
+    {"_buckets", "_errors", "_http", "_log", "_logsink", "_payload", "_statistics"},  # values and tools, no more
     {"_barrier", "_blocking", "_collector", "_hangup", "_heartbeat"},  # tools for whoever runs something
     {"abc"},  # the seams
-    {"_calls", "_config", "_parsers", "_primus", "_registry", "_rooms", "_session", "_transforms"},
+    {
+        "_admission",
+        "_calls",
+        "_config",
+        "_pacing",
+        "_parsers",
+        "_primus",
+        "_registry",
+        "_rooms",
+        "_session",
+        "_transforms",
+    },
     {"_net", "transports"},
     {"_application", "_connection", "_half", "_incoming", "_namespaces", "_outgoing", "_shared"},
     {"_web"},
     {"client"},  # what is served to browsers
-    {"_listening", "_mount"},
+    {"_limits", "_listening", "_mount"},
     {"_registering"},
     {"_observing"},
     {"_server"},  # level 1
@@ -36,6 +47,7 @@ BUILT_ON = {("socketio", "ahtransport.transports.engineio")}
 
 # What level 2 may know of level 1: the homes of its public names.
 LEVEL_1 = {
+    "ahtransport._buckets",
     "ahtransport._config",
     "ahtransport._connection",
     "ahtransport._errors",

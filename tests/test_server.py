@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from ahtransport import ConfigError, Connection, Reject, Request, Response, Server, UnknownTransformer
-from ahtransport._net.host import Host, _peer
+from ahtransport._net.host import Host, peer_of
 from ahtransport.testing import Record, Refused, WebSocketClient, connect_websocket, fetch, memory_host, running
 
 
@@ -294,7 +294,7 @@ async def test_a_preflight() -> None:
     ],
 )
 def test_peers(address: Any, peer: tuple[str, int]) -> None:
-    assert _peer(address) == peer
+    assert peer_of(address) == peer
 
 
 class Listener:

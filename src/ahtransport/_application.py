@@ -12,7 +12,7 @@ import trio
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
 from ahtransport._log import fields, get_logger
-from ahtransport._rooms import Rooms
+from ahtransport._rooms import PacedRooms, Rooms
 from ahtransport._transforms import Transforms, is_async
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Application:
         self.sessions = shared.sessions
         self.deadlines = shared.deadlines
         self.spawn = shared.spawn
-        self.rooms = Rooms(options.max_rooms, options.max_name)
+        limits = options.max_rooms, options.max_name
+        self.rooms = PacedRooms(*limits, shared.joins) if shared.joins else Rooms(*limits)
         self.connections: dict[str, Connection] = {}
         self.handler: Callable[[Connection], Awaitable[object]] | None = None
         self.on_open: list[tuple[Callable[..., Any], bool]] = []

@@ -15,7 +15,7 @@ from ahtransport._http import parse_query
 from ahtransport._incoming import EMPTY, Incoming
 from ahtransport._primus import CLOSE
 from ahtransport._rooms import NOTHING
-from ahtransport.abc import Control
+from ahtransport.abc import Control, Seat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Set
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _YIELD_EVERY: Final = 32
+_NO_SEAT: Final = Seat()
 
 
 class Connection(Incoming):
@@ -65,6 +66,7 @@ class Connection(Incoming):
         primus: bool,
         farewell: bool,
         events: bool = False,
+        seat: Seat = _NO_SEAT,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.headers: Headers = request.headers.packed()
@@ -105,6 +107,7 @@ class Connection(Incoming):
         self.speaks_primus = primus
         self._farewell = farewell
         self._survives_events = events
+        self._seat = seat
         self.auth: Any = request.auth
         #: When the last sign of life came, seconds of trio's clock.
         self.last_seen = trio.current_time()
@@ -284,6 +287,7 @@ class Connection(Incoming):
         self._close = (code, reason)
         application = self._application
         application.forget(self)
+        self._seat.leave()
         if self._watch is not None:
             self._watch.stop()
             self._watch = None

@@ -45,6 +45,7 @@ class Half:
         "_reader",
         "_rooms",
         "_scopes",
+        "_seat",
         "_sends",
         "_session_key",
         "_short_scopes",

@@ -13,19 +13,23 @@ from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
 from ahtransport._log import fields, get_logger
+from ahtransport._pacing import PollPacer
 from ahtransport._registry import load_transformer
 from ahtransport._web.compression import compressing
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
+from ahtransport.abc import Seat
 from ahtransport.client import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ahtransport._admission import Admission
+    from ahtransport._buckets import Rates
     from ahtransport._config import Config
     from ahtransport._http import Request
     from ahtransport._namespaces import Namespaces
     from ahtransport._web.cors import Cors
-    from ahtransport.abc import Link, Receiver, Timer, Transformer, WebSocket
+    from ahtransport.abc import Link, Pacer, Receiver, Timer, Transformer, WebSocket
     from ahtransport.client import BrowserClient
 
 __all__ = ["COUNTED", "Choice", "Mount", "choices", "session_key"]
@@ -35,6 +39,8 @@ _log = get_logger()
 #: Left in a request whose refusal has been counted.
 COUNTED: Final = "ahtransport refusal counted"
 _KEY: Final = "servers.websocket.server.transformer"
+
+_NO_SEAT: Final = Seat()
 
 #: Whose protocol the spec speaks of: the newest generation of clients that is tested.
 _PRIMUS: Final = "8.0.9"
@@ -95,8 +101,16 @@ def choices(config: Config) -> list[Choice]:
 class Mount:
     """A transformer at its pathname; it is the ``ahtransport.abc.Core`` of that transformer, too."""
 
-    def __init__(self, namespaces: Namespaces, config: Config, choice: Choice, cors: Cors) -> None:
-        """Make the transformer.
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        config: Config,
+        choice: Choice,
+        cors: Cors,
+        admission: Admission | None = None,
+        rates: Rates | None = None,
+    ) -> None:
+        """Make the transformer. ``admission`` and ``rates`` are the server's limits where it has some.
 
         Raises:
             ConfigError: it does not like its options.
@@ -106,6 +120,8 @@ class Mount:
         self._shared = namespaces.shared
         self._config = config
         self._cors = cors
+        self._admission = admission
+        self._rates = rates
         self.options = config.servers.websocket.server
         self.codec = self._shared.codec
         self.json = self._shared.json
@@ -229,6 +245,18 @@ class Mount:
             request.state[COUNTED] = True
             raise
 
+    def admit(self, request: Request) -> Seat:
+        """Give a client a seat; see ``ahtransport.abc.Core``.
+
+        Raises:
+            Reject: there is none.
+        """
+        return _NO_SEAT if self._admission is None else self._admission.enter(request)
+
+    def pacer(self, request: Request) -> Pacer | None:
+        """Give what paces a client that polls; see ``ahtransport.abc.Core``."""
+        return None if self._rates is None else PollPacer(self._rates, request.remote_ip)
+
     def connect(
         self,
         request: Request,
@@ -240,15 +268,18 @@ class Mount:
         primus: bool = True,
         farewell: bool | None = None,
         events: bool = False,
+        seat: Seat | None = None,
     ) -> Connection:
         """Make a connection; see ``ahtransport.abc.Core``.
 
         Raises:
-            Reject: there is no such namespace, or no longer.
+            Reject: there is no such namespace, or no longer; there is no seat.
         """
         application = self._namespaces.find(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")
+        if seat is None:
+            seat = self.admit(request)
         fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
         linked = may_link_session(request, source, self.options.origins, self.options.link_session)
         if source == "cookie" and not linked:
@@ -264,6 +295,7 @@ class Mount:
             primus=primus,
             farewell=primus if farewell is None else farewell,
             events=events,
+            seat=seat,
         )
         application.add(connection)
         # Only a generated client says which one it is.

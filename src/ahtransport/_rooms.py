@@ -10,14 +10,18 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
+from ahtransport._buckets import Bucket
 from ahtransport._errors import RoomError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ahtransport._buckets import Rate
     from ahtransport._connection import Connection
 
-__all__ = ["NOTHING", "Rooms"]
+__all__ = ["NOTHING", "PacedRooms", "Rooms"]
 
 #: An empty set that all connections share as long as they have nothing of their own to put into one.
 NOTHING: Final[Any] = frozenset()
@@ -134,3 +138,38 @@ class Rooms:
             raise RoomError("a room is required")
         if len(name) > self._max_name or any(character < " " for character in name):
             raise RoomError(f"a room's name has 1 to {self._max_name} characters, none of them a control character")
+
+
+class PacedRooms(Rooms):
+    """Rooms that a connection may join only so fast.
+
+    Beyond ``rate`` joining is an error. A connection that tries once more as often as it may at once after a quiet time
+    is closed with 1008.
+    """
+
+    def __init__(self, max_rooms: int, max_name: int, rate: Rate) -> None:
+        super().__init__(max_rooms, max_name)
+        self._rate = rate
+        self._buckets: dict[Connection, Bucket] = {}
+
+    def join(self, connection: Connection, name: str) -> bool:
+        """Put a connection into a room. False: it is in it already.
+
+        Raises:
+            RoomError: as for other rooms, or it joins too fast.
+        """
+        if connection.state == "open":
+            now = trio.current_time()
+            bucket = self._buckets.get(connection)
+            if bucket is None:
+                bucket = self._buckets[connection] = Bucket(self._rate, now)
+            if bucket.take(1, now):
+                if bucket.level < -self._rate.burst:
+                    connection.close(1008, "too many joins", reconnect=True)
+                raise RoomError("too many rooms joined in a short time")
+        return super().join(connection, name)
+
+    def leave_all(self, connection: Connection) -> None:
+        """Take a connection out of all its rooms: it is gone."""
+        self._buckets.pop(connection, None)
+        super().leave_all(connection)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import trio
 
 from ahtransport._blocking import BlockingWatch
+from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import Reject
 from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._http import Response
+from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
 from ahtransport._log import fields, get_logger
 from ahtransport._logsink import install
@@ -24,6 +26,7 @@ from ahtransport._mount import COUNTED, Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.certificate import Certificate
 from ahtransport._net.deflate import Compression
+from ahtransport._net.guarded import GuardedHost
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
 from ahtransport._observing import Observing
@@ -70,6 +73,8 @@ class Server(Observing):
 
     #: What serves plain sockets where both can: "reactor", or "task" for a task per socket. Only tests choose.
     _driver: ClassVar[Literal["reactor", "task"]] = "reactor"
+    #: Whether who sends too many messages is slowed down. A kind of server that answers them with errors says no.
+    _paces_messages: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -104,12 +109,15 @@ class Server(Observing):
         self._entrance = entrance(web)
         parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
-        shared = Shared(options, parser, sessions)
+        limits = config.servers.limits
+        shared = Shared(options, parser, sessions, Rate(limits.join_rate, limits.join_burst))
+        self._limits = ServerLimits(limits, web.trusted_proxies, shared.deadlines, paces_messages=self._paces_messages)
         namespaces = Namespaces(shared) if old is None else old.moved(shared)
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
         if config.servers.websocket.enabled:
-            self._mounts = [Mount(namespaces, config, choice, self._cors) for choice in choices(config)]
+            guards = self._limits.admission, self._limits.rates
+            self._mounts = [Mount(namespaces, config, choice, self._cors, *guards) for choice in choices(config)]
         self._probes = self._make_probes()
         self._browser = self._make_browser(parser)
         self._files = StaticFiles(web.public, fingerprint=web.fingerprint) if web.enabled else None
@@ -283,6 +291,7 @@ class Server(Observing):
             async with trio.open_nursery() as nursery:
                 shared.started(nursery)
                 nursery.start_soon(shared.deadlines.run)
+                self._limits.begin()
                 await nursery.start(self._host.serve, host, port)
                 if self._browser is not None:
                     await self._browser.begin(nursery)
@@ -318,8 +327,9 @@ class Server(Observing):
 
     def _make_host(self, before: Host | None) -> Host:
         web, options = self.config.servers.web, self.config.servers.websocket.server
-        host = Host(
-            self,
+        guard = self._limits.host_options()
+        host = (GuardedHost if guard else Host)(
+            self._limits.front(self),
             self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
             header_timeout=web.header_timeout,
@@ -337,6 +347,7 @@ class Server(Observing):
             refused=self._namespaces.shared.counters.refused,
             certificate=self._certificate,
             handshake_timeout=web.handshake_timeout,
+            **guard,
         )
         if before is not None:
             host.gone = before.gone

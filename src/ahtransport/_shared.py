@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from ahtransport._buckets import Rate
 from ahtransport._heartbeat import Deadlines
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._primus import Codec
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Shared"]
 
+_UNLIMITED: Final = Rate(0)
+
 
 class Shared:
     """What the namespaces of a server have in common: options, parsers, sessions, the clock, the tasks."""
 
-    def __init__(self, options: WebSocketServer, parser: Parser, sessions: SessionStore) -> None:
+    def __init__(
+        self, options: WebSocketServer, parser: Parser, sessions: SessionStore, joins: Rate = _UNLIMITED
+    ) -> None:
         self.options = options
+        self.joins = joins
         self.json = JSONParser(max_depth=options.max_depth)
         self.messagepack = MessagePackParser(max_depth=options.max_depth, undefined=True)
         # The project's own parsers come from the registry without the configured limits.

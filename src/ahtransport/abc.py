@@ -29,6 +29,7 @@ __all__ = [
     "Later",
     "Link",
     "Message",
+    "Pacer",
     "Packet",
     "Parser",
     "Payload",
@@ -39,6 +40,7 @@ __all__ = [
     "Reject",
     "Request",
     "Response",
+    "Seat",
     "Timer",
     "Transformer",
     "WebSocket",
@@ -205,6 +207,28 @@ class Timer(Protocol):
         ...
 
 
+class Seat:
+    """A client's place among those that the server takes. This one counts nowhere; a server that has a limit gives
+    another kind."""
+
+    __slots__ = ()
+
+    def leave(self) -> None:
+        """Give it back: the client is gone. Harmless when that was done already."""
+
+
+class Pacer(Protocol):
+    """Holds up a client that sends faster than it may, where that is not the WebSocket's business."""
+
+    async def message(self, size: int) -> None:
+        """Wait until one more message of ``size`` bytes may be taken.
+
+        Raises:
+            Reject: 429, the client has been too fast for too long: it is to be closed.
+        """
+        ...
+
+
 class PrimusCodec(Protocol):
     """Primus' message layer with the configured parser: values to text and back."""
 
@@ -272,6 +296,19 @@ class Core(Protocol):
         """
         ...
 
+    def admit(self, request: Request) -> Seat:
+        """Give a new client a seat: the first step of a handshake, before anything is spent on it. Whoever took it has
+        to :meth:`Seat.leave` it when the handshake fails, and when the client is gone.
+
+        Raises:
+            Reject: 503 or 429: there is none, now or for this address.
+        """
+        ...
+
+    def pacer(self, request: Request) -> Pacer | None:
+        """Give what paces the messages of a client that come by other ways than a WebSocket; None: nothing does."""
+        ...
+
     def connect(
         self,
         request: Request,
@@ -283,6 +320,7 @@ class Core(Protocol):
         primus: bool = True,
         farewell: bool | None = None,
         events: bool = False,
+        seat: Seat | None = None,
     ) -> Peer:
         """Make a connection; the application learns of it by :meth:`Peer.opened`.
 
@@ -298,9 +336,11 @@ class Core(Protocol):
                 ``primus``.
             events: whether events are this protocol's messages, each on its own: a function that fails on one costs
                 the client its acknowledgement, not the connection.
+            seat: what the connection leaves when it ends; None: it takes one of its own. A ``Seat()`` is for
+                connections of a client that has its seat already.
 
         Raises:
-            Reject: there is no such namespace, or no longer.
+            Reject: there is no such namespace, or no longer; there is no seat.
         """
         ...
 

@@ -48,6 +48,7 @@ class WebSocketTransformer:
             Reject: the application does not want the client.
         """
         if request.method in ("GET", "HEAD"):
+            self._core.admit(request).leave()
             await self._core.authorize(request)
         return Response.text(426, "Upgrade Required", [("Upgrade", "websocket"), ("Connection", "Upgrade")])
 
@@ -57,8 +58,13 @@ class WebSocketTransformer:
         Raises:
             Reject: the application does not want the client.
         """
-        await self._core.authorize(request)
-        peer = self._core.connect(request, socket, self)
+        seat = self._core.admit(request)
+        try:
+            await self._core.authorize(request)
+            peer = self._core.connect(request, socket, self, seat=seat)
+        except BaseException:
+            seat.leave()
+            raise
         peer.opened()
         return peer
 

@@ -6,12 +6,13 @@ import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import trio
 
 from ahtransport._actions.chat import Chat
 from ahtransport._actions.declare import Actions, declare
+from ahtransport._actions.pace import PacedVerbs
 from ahtransport._actions.runner import Hook, Outcome, Runner, Tally
 from ahtransport._actions.verbs import Verbs
 from ahtransport._actions.web import Api
@@ -79,12 +80,14 @@ class ActionServer(Server):
         self.actions = Actions()
         self.chat = Chat(self)
         self.runner = Runner(self.actions, draining=lambda: self.stopping)
-        self._configured()
         self.tallies: dict[Connection, Tally] = {}
-        self._verbs = Verbs(self)
+        self._configured()
         self.on_open(self._opened)
         self.on_message(self._received)
         self.on_close(self._closed)
+
+    #: What is over the rate is answered with an error, by the verbs.
+    _paces_messages: ClassVar[bool] = False
 
     async def serve(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
         """As :meth:`Server.serve`.
@@ -106,6 +109,8 @@ class ActionServer(Server):
             self.rooms.add(room)
         self.runner.limit = general.simultaneous_actions
         self.runner.timeout = general.action_timeout
+        limits = self.config.servers.limits
+        self._verbs = PacedVerbs(self, limits) if PacedVerbs.wanted(limits) else Verbs(self)
         path = self.config.servers.web.api_path
         self.route(path, Api(self, path))
 
@@ -257,4 +262,5 @@ class ActionServer(Server):
 
     async def _closed(self, connection: Connection, code: int, reason: str) -> None:
         self.tallies.pop(connection, None)
+        self._verbs.forget(connection)
         await self.chat.gone(connection)

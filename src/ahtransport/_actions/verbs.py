@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ahtransport._actions.server import ActionServer
     from ahtransport._connection import Connection
 
-__all__ = ["MAX_ID", "Verbs", "message_id_of", "words_of"]
+__all__ = ["MAX_ID", "Verbs", "message_id_of", "refuse", "words_of"]
 
 logger = get_logger("ahtransport.actions")
 
@@ -67,8 +67,7 @@ class Verbs:
         else:
             verb, message_id = UNDEFINED, str(uuid.uuid4())
         if message_id is None:
-            problem = f"a messageId may have {MAX_ID} characters"
-            return send_now(connection, _error(problem, {}, str(uuid.uuid4())))
+            return refuse(connection, f"a messageId may have {MAX_ID} characters", None)
         if verb == "action":
             return self._action(connection, tally, message.get("params"), message_id)
         if verb == "file":
@@ -77,6 +76,9 @@ class Verbs:
             connection.close()
             return None
         return self._verb(connection, tally, verb, message, message_id)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone; nothing is kept of it here."""
 
     async def _file(self, connection: Connection, path: Any, message_id: Any) -> None:
         web = self._server.config.servers.web
@@ -247,6 +249,11 @@ def send_now(connection: Connection, reply: Reply) -> Awaitable[None] | None:
     except (trio.WouldBlock, TypeError, ValueError, OverflowError, RecursionError):
         return send(connection, reply)
     return None
+
+
+def refuse(connection: Connection, text: str, message_id: Any) -> Awaitable[None] | None:
+    """Answer a message that is not even looked at, as :func:`send_now`."""
+    return send_now(connection, _error(text, {}, str(uuid.uuid4()) if message_id is None else message_id))
 
 
 def _outcome_reply(outcome: Outcome, message_id: Any) -> Reply:

@@ -172,22 +172,27 @@ class Flag(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Kind):
-    """A whole number between two bounds, both included."""
+    """A whole number between two bounds, both included; where ``zero`` says what 0 means, 0 is allowed, too."""
 
     minimum: int = 0
     maximum: int = 2**53 - 1
     unit: str = ""
+    zero: str = ""
     name: ClassVar[str] = "integer"
 
     @property
     def expected(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
+        if self.zero and self.minimum:
+            return f"a whole number of at least {self.minimum}{unit}, or 0: {self.zero}"
         if self.maximum < 2**53 - 1:
             return f"a whole number from {self.minimum} to {self.maximum}{unit}"
         return f"a whole number of at least {self.minimum}{unit}"
 
     def convert(self, value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not self.minimum <= value <= self.maximum:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError
+        if not self.minimum <= value <= self.maximum and not (self.zero and value == 0):
             raise ValueError
         return value
 

@@ -51,7 +51,8 @@ def _bounds(option: Option) -> str:
         return f"0 = {kind.zero}" if kind.zero else "more than 0"
     if isinstance(kind, Whole):
         upper = f" to {kind.maximum}" if kind.maximum < 2**53 - 1 else " or more"
-        return f"{kind.minimum}{upper}" + (f", {kind.unit}" if kind.unit else "")
+        zero = f"; 0 = {kind.zero}" if kind.zero else ""
+        return f"{kind.minimum}{upper}" + (f", {kind.unit}" if kind.unit else "") + zero
     if isinstance(kind, Choices):
         return " | ".join(f'"{choice}"' for choice in kind.choices)
     return ""

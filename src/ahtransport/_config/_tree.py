@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["FLAT", "OPTIONS", "SECTIONS", "SHORT", "Option", "flat_key", "nearest", "snake"]
 
 # Where a flat name is looked for, in this order; and the sections that have short names of their own as keywords.
-FLAT = ("servers.websocket.server", "servers.websocket", "servers.web", "general")
+FLAT = ("servers.websocket.server", "servers.websocket", "servers.web", "servers.limits", "general")
 SHORT = {
     "server": "servers.websocket.server",
     "client": "servers.websocket.client",
     "websocket": "servers.websocket",
     "web": "servers.web",
+    "limits": "servers.limits",
 }
 
 

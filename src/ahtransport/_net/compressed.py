@@ -15,12 +15,12 @@ from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
-    from ahtransport._net.deflate import Parameters
+    from ahtransport._net.deflate import Compression, Parameters
     from ahtransport._net.head import Head
     from ahtransport._net.host import Host
     from ahtransport._payload import Payload
 
-__all__ = ["CompressedWire", "make_wire"]
+__all__ = ["CompressedWire", "agreed"]
 
 _RSV1: Final = 0x40
 _RESERVED: Final = 0x70
@@ -28,13 +28,11 @@ _TEXT, _BINARY = 1, 2
 _MOST: Final = 1 << 20  # bytes; what is longer is sent as it is, or everybody would wait too long for its compression
 
 
-def make_wire(channel: Channel, host: Host, head: Head) -> WebSocketWire:
-    """Make the WebSocket that an upgrade request asks for: compressed if both sides want it."""
-    if host.compression is not None:
-        parameters = negotiate(head.headers.get_all("sec-websocket-extensions"), host.compression)
-        if parameters is not None:
-            return CompressedWire(channel, host, parameters, host.compression.threshold)
-    return WebSocketWire(channel, host)
+def agreed(head: Head, compression: Compression | None) -> Parameters | None:
+    """Give what an upgrade request and the server agree on; None: nothing is compressed."""
+    if compression is None:
+        return None
+    return negotiate(head.headers.get_all("sec-websocket-extensions"), compression)
 
 
 class CompressedWire(WebSocketWire):
@@ -42,11 +40,12 @@ class CompressedWire(WebSocketWire):
 
     __slots__ = ("_bits", "_deflater", "_inflater", "_packed", "_threshold", "extensions")
 
-    def __init__(self, channel: Channel, host: Host, parameters: Parameters, threshold: int) -> None:
+    def __init__(self, channel: Channel, host: Host, parameters: Parameters) -> None:
         super().__init__(channel, host)
+        assert host.compression is not None
         self.extensions = [("Sec-WebSocket-Extensions", str(parameters))]
         self._bits = parameters.server_max_window_bits
-        self._threshold = threshold
+        self._threshold = host.compression.threshold
         self._inflater = Inflater(parameters)
         self._deflater = None if parameters.server_no_context_takeover else Deflater(parameters)
         self._packed = 0  # the opcode of the compressed message that is arriving

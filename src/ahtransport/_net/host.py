@@ -15,6 +15,7 @@ import trio
 
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import NO_TRAFFIC
+from ahtransport._net.compressed import CompressedWire, agreed
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
@@ -22,6 +23,7 @@ from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
 from ahtransport._net.secure import Gate, TlsReactorChannel, TlsSocketChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 from ahtransport._net.tls import TlsSocket
+from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     from ahtransport._net.certificate import Certificate
     from ahtransport._net.channel import Channel
     from ahtransport._net.deflate import Compression
+    from ahtransport._net.head import Head
     from ahtransport.abc import Receiver, WebSocket
 
-__all__ = ["Application", "Host"]
+__all__ = ["Application", "Host", "peer_of"]
 
 _log = get_logger()
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -210,7 +213,7 @@ class Host:
         except OSError:  # the client has gone already
             sock.close()
             return
-        peer = _peer(address)
+        peer = peer_of(address)
         if self._reactor is None:
             self._start(self._with_task(sock, peer))
             return
@@ -257,6 +260,12 @@ class Host:
         finally:
             self._lost(channel)
 
+    def make_websocket(self, channel: Channel, request: Request, head: Head) -> WebSocketWire:
+        """Make what speaks WebSocket on a channel, should this request to upgrade be granted: compressed if both sides
+        want it."""
+        parameters = agreed(head, self.compression)
+        return WebSocketWire(channel, self) if parameters is None else CompressedWire(channel, self, parameters)
+
     def _lost(self, channel: Channel) -> None:
         self._channels.discard(channel)
         received, sent = channel.traffic()
@@ -264,7 +273,7 @@ class Host:
         self._drained.set()
 
 
-def _peer(address: Any) -> tuple[str, int]:
+def peer_of(address: Any) -> tuple[str, int]:
     """Give address and port; an IPv4 address in IPv6's clothes as IPv4 (RFC 4291 section 2.5.5.2)."""
     if isinstance(address, tuple) and len(address) >= 2:
         host = str(address[0]).split("%", 1)[0]

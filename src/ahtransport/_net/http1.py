@@ -24,7 +24,6 @@ from ahtransport._barrier import contained
 from ahtransport._errors import Reject
 from ahtransport._http import Later, Request, Response
 from ahtransport._net.body import EMPTY, Body
-from ahtransport._net.compressed import make_wire
 from ahtransport._net.handshake import accept_headers, check_upgrade
 from ahtransport._net.head import Head, HeadReader, parse_head
 from ahtransport._net.response import refusal_response, response_head, send_pieces
@@ -242,7 +241,7 @@ class HttpWire:
             self._hang_up()
 
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
-        websocket = make_wire(self._channel, self._host, head)
+        websocket = self._host.make_websocket(self._channel, request, head)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:

@@ -40,6 +40,7 @@ __all__ = ["WebSocketWire"]
 _NO_STATUS = 1005
 _ABNORMAL = 1006
 _TURN = 128  # frames of one connection that are handled before all others have their turn
+_SLOW = 8  # of these, what a frame counts for that goes to wsproto: it takes as long as so many others, and more
 _RESERVED = 0x70  # the three bits of a frame's first byte that only extensions use; one has done away with its own
 
 
@@ -265,7 +266,7 @@ class WebSocketWire(FastLane):
         """Hand one frame, or what is there of it, to wsproto; gives what is left. None: not even its header is all
         there, or the connection is over."""
         if not self._left:
-            self._turn -= 1
+            self._turn -= _SLOW
             if data[0] & _RESERVED:  # wrong whatever follows, and perhaps nothing does
                 self._fail(1002, "reserved bits are set")
                 return None

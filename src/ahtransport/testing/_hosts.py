@@ -79,11 +79,12 @@ async def running(server: Server) -> AsyncIterator[str]:
 
 def leftovers(server: Server) -> list[str]:
     """Say what a server has not tidied up although all its clients are gone; an empty list when all is well."""
-    application, host = server._application, server._host
+    application, host, admission = server._application, server._host, server._limits.admission
     counts = {
         "open connections": len(server.connections),
         "rooms with members": sum(bool(server.rooms.members(name)) for name in server.rooms.list()),
         "running tasks": application.shared.busy,
         "open streams": 0 if host is None else host.open_channels,
+        "taken seats": 0 if admission is None else admission.taken,
     }
     return [f"{count} {what}" for what, count in counts.items() if count]

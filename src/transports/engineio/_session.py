@@ -28,20 +28,21 @@ from ahtransport.transports.engineio import _codec as codec
 from ahtransport.transports.engineio._codec import Kind, Packet
 from ahtransport.transports.engineio._heartbeat import Heartbeat
 
-from ahtransport.abc import Later, Payload, ProtocolError, Receiver, Reject, Response
+from ahtransport.abc import Later, Payload, ProtocolError, Receiver, Reject, Response, Seat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
 
-    from ahtransport.abc import Link, Request, Timer, WebSocket
+    from ahtransport.abc import Link, Pacer, Request, Timer, WebSocket
 
-__all__ = ["Session", "State"]
+__all__ = ["NO_SEAT", "Session", "State"]
 
 _ABNORMAL: Final = 1006
 _NOOP_PAUSE: Final = 0.1  # seconds between two noops to a client that polls on while it upgrades
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']*)""")
+NO_SEAT: Final = Seat()  # for what belongs to a session that has its seat
 _NO_BUFFER: Final[Any] = ()  # what a session has that never polls, or no longer
 _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
 _OK: Final = [("Content-Type", "text/html")]
@@ -119,6 +120,7 @@ class Session:
         "_goodbye",
         "_heartbeat",
         "_noop_at",
+        "_pacer",
         "_polling",
         "_posting",
         "_probe",
@@ -128,13 +130,23 @@ class Session:
         "_transformer",
         "now",
         "peer",
+        "seat",
         "sid",
         "state",
         "wire",
     )
 
-    def __init__(self, sid: str, transformer: EngineIOTransformer, socket: WebSocket | None = None) -> None:
+    def __init__(
+        self,
+        sid: str,
+        transformer: EngineIOTransformer,
+        socket: WebSocket | None = None,
+        seat: Seat = NO_SEAT,
+        pacer: Pacer | None = None,
+    ) -> None:
         self.sid = sid
+        self.seat = seat
+        self._pacer = pacer
         self.state = State.POLLING if socket is None else State.WEBSOCKET
         self.peer: Carried
         self.wire = "polling" if socket is None else "websocket"
@@ -337,6 +349,8 @@ class Session:
             self.fail("a body must be UTF-8 text")
             raise Reject(400, body=b"")
         self._posting = True
+        if self._pacer is not None:
+            return self._post_paced(request, self._pacer)
         body = request.read_now(self._core.options.max_length)
         packets = None
         if body is not None:
@@ -358,6 +372,28 @@ class Session:
                 if self._taking is not None:
                     await self._taking.wait()
         except BaseException as error:
+            self._post_failed(error)
+            raise
+        return self._posted()
+
+    async def _post_paced(self, request: Request, pacer: Pacer) -> Response:
+        """Take the packets of a POST as fast as the client may send them."""
+        try:
+            body = await request.read(self._core.options.max_length)
+            packets = self._decode(body)
+            size = len(body) // max(len(packets), 1)
+            while packets:
+                await pacer.message(size)
+                packet = packets.popleft()
+                one = deque([packet])
+                while not self._receive_all(one):
+                    if self._taking is not None:
+                        await self._taking.wait()
+                if packet.kind is Kind.CLOSE:
+                    break
+        except BaseException as error:
+            if isinstance(error, Reject) and error.status == 429:
+                self.fail(error.reason, 1008)
             self._post_failed(error)
             raise
         return self._posted()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from ahtransport.transports.engineio import _codec as codec
-from ahtransport.transports.engineio._session import Carried, Session, State
+from ahtransport.transports.engineio._session import NO_SEAT, Carried, Session, State
 from ahtransport.transports.engineio._sockets import Probe, SocketReceiver
 
 from ahtransport.abc import Payload, Reject, Response
@@ -125,10 +125,10 @@ class EngineIOTransformer:
         """
         if query.transport == "websocket" and request.method == "GET":
             # Pages are not told why a WebSocket was refused: the generated client asks like this. The rest is as ever.
+            self.core.admit(request).leave()
             await self.authorize(request)
         self._verify(request, query, upgrade=False)
-        await self.authorize(request)
-        session = self._open(request, None)
+        session = await self._open(request, None)
         opening = self._handshake(session.sid, ["websocket"] if self._can_upgrade else [])
         return Response(200, opening.data, [("Content-Type", "text/plain; charset=UTF-8")])
 
@@ -146,8 +146,7 @@ class EngineIOTransformer:
         except _Refusal as refusal:
             raise refusal.as_text() from None
         if session is None:
-            await self.authorize(request)
-            return SocketReceiver(self._open(request, socket))
+            return SocketReceiver(await self._open(request, socket))
         probe = Probe(session, socket)
         if session.state is State.POLLING and self.allow_upgrades:
             session.begin_probe(socket)
@@ -199,12 +198,23 @@ class EngineIOTransformer:
         length = self.core.options.max_length
         return codec.encode_open(sid, upgrades, self.ping_interval, self.ping_timeout, length)
 
-    def _open(self, request: Request, socket: WebSocket | None) -> Session:
-        sid = secrets.token_urlsafe(16)
-        session = Session(sid, self, socket)
-        if socket is not None:
-            socket.write(self._handshake(sid, []))
-        session.begin(self.connect_peer(request, session))
+    async def _open(self, request: Request, socket: WebSocket | None) -> Session:
+        """Open a session, if there is a seat and the application wants it.
+
+        Raises:
+            Reject: there is none, or it does not.
+        """
+        seat = self.core.admit(request)
+        try:
+            await self.authorize(request)
+            sid = secrets.token_urlsafe(16)
+            session = Session(sid, self, socket, seat, self.core.pacer(request) if socket is None else None)
+            if socket is not None:
+                socket.write(self._handshake(sid, []))
+            session.begin(self.connect_peer(request, session))
+        except BaseException:
+            seat.leave()
+            raise
         self._sessions[sid] = session
         session.peer.opened()
         return session
@@ -221,7 +231,7 @@ class EngineIOTransformer:
         """Make what a session pushes its messages into."""
         # Primus' client leaves its mark in the URL; others would take its control messages for the application's.
         primus = "_primuscb" in request.query
-        return self.core.connect(request, session, self, wire_id=session.sid, primus=primus)
+        return self.core.connect(request, session, self, wire_id=session.sid, primus=primus, seat=NO_SEAT)
 
     def moved(self, session: Session) -> None:
         """A session has moved to a WebSocket."""
@@ -234,6 +244,7 @@ class EngineIOTransformer:
     def forget(self, session: Session) -> None:
         """A session is over."""
         self._sessions.pop(session.sid, None)
+        session.seat.leave()
 
     def refusal(self, code: int) -> _Refusal:
         """Make a refusal of npm engine.io's."""

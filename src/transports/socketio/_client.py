@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from ahtransport.transports.socketio._codec import MAX_NAME, Frame, Kind
 
-from ahtransport.abc import Ack, Payload, ProtocolError, Reject
+from ahtransport.abc import Ack, Payload, ProtocolError, Reject, Seat
 
 if TYPE_CHECKING:
     from ahtransport.transports.engineio import Session
@@ -31,6 +31,7 @@ __all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
 MAX_NAMESPACES: Final = 16
 _EVENT: Final = Kind.EVENT
 _ATTACHMENTS_WITHIN: Final = 10.0  # seconds
+_NO_SEAT: Final = Seat()  # a client's seat is its session's, however many namespaces it is in
 
 
 class Farewell(Payload):
@@ -245,7 +246,14 @@ class Client:
                 return
             link = NamespaceLink(self, namespace)
             peer = self._core.connect(
-                request, link, self._transformer, namespace=namespace, primus=False, farewell=True, events=True
+                request,
+                link,
+                self._transformer,
+                namespace=namespace,
+                primus=False,
+                farewell=True,
+                events=True,
+                seat=_NO_SEAT,
             )
         except Reject as refusal:
             if not self._over:

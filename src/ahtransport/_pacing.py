@@ -1,0 +1,42 @@
+"""Holding up clients that poll: their POSTs are answered later, and they send one at a time."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+import trio
+
+from ahtransport._errors import Reject
+
+if TYPE_CHECKING:
+    from ahtransport._buckets import Rates
+
+__all__ = ["PollPacer"]
+
+
+class PollPacer:
+    """An ``ahtransport.abc.Pacer``."""
+
+    __slots__ = ("_meter", "_rates")
+
+    def __init__(self, rates: Rates, address: str) -> None:
+        self._rates = rates
+        self._meter = rates.meter(address, trio.current_time())
+
+    async def message(self, size: int) -> None:
+        """Wait until one more message may be taken.
+
+        Raises:
+            Reject: 429, the client has been too fast for too long.
+        """
+        now = trio.current_time()
+        delay = max(
+            self._meter.messages(1, now) if self._rates.counts_messages else 0.0,
+            self._meter.bytes(size, now) if self._rates.counts_bytes else 0.0,
+        )
+        if delay:
+            pause = self._meter.slow_down(delay, now)
+            if pause is None:
+                raise Reject(429, "too many messages", [("Retry-After", str(ceil(delay)))])
+            await trio.sleep(pause)
