@@ -231,8 +231,8 @@ def room(size: int) -> Callable[[], object]:
 #: What is built, and from which size on: small enough that it fits into the processor's caches, and for a head within
 #: its limits.
 GROWING: list[tuple[Builder, int]] = [
-    (header, 4_000),
-    (headers, 700),
+    (header, 8_000),
+    (headers, 8_000),
     (head_in_pieces, 4_000),
     (query, 30_000),
     (payload, 50_000),

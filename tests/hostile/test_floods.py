@@ -40,6 +40,7 @@ async def test_f6_out_of_descriptors() -> None:
     """Who is connected is served, accepting resumes, and the log tells of it once in ten seconds."""
     async with flooded_server({}, prefix=["prlimit", "--nofile=256"]) as flooded:
         await trio.lowlevel.checkpoint()
+        before = await flooded.stats()
         async with honest(flooded, 10, 10, 2) as result:
             with trio.move_on_after(2):
                 await attacks.idle(600)(flooded)
@@ -53,7 +54,8 @@ async def test_f6_out_of_descriptors() -> None:
             assert await raw.text() == "1"
             raw.hang_up()
         stats = await flooded.stats()
-        assert (stats["lines"] - 1, stats["tracebacks"]) in ((1, 0), (2, 0))  # and one at the start, about origins
+        assert 1 <= stats["lines"] - before["lines"] <= 2
+        assert stats["tracebacks"] == 0
 
 
 async def test_f6_descriptors_in_reserve() -> None:

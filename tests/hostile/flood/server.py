@@ -170,7 +170,7 @@ async def main() -> None:
     log, figures = Count(), Figures()
     logging.getLogger("ahtransport").addHandler(log)
     logging.getLogger("ahtransport").propagate = False
-    logging.getLogger("ahtransport").setLevel(logging.INFO)
+    logging.getLogger("ahtransport").setLevel(logging.WARNING)  # below it is one line for each connection that ends
     transformers = {"websockets": "/primus", "engine.io": "/engine.io", "socket.io": "/socket.io"}
     server = Server(config={}, **{"port": 0, "transformer": transformers, "blocking_warning": 0, **options})
     application(server, figures)
