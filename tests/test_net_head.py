@@ -71,6 +71,12 @@ def test_what_can_become_no_head_is_refused_at_once(data: bytes) -> None:
     assert read(data, []) == ("refused", 400)
 
 
+def test_a_nul_is_refused_at_once_wherever_it_is() -> None:
+    assert read(b"GET / HTTP/1.1\r\na: \0\r\n", []) == ("refused", 400)
+    assert read(b"GET / HTTP/1.1\r\na: \0", []) == ("refused", 400)
+    assert read(b"GET / HTTP/1.1\r\na: b\r\n\r\n\0", [])[0] == "head"  # that belongs to something else
+
+
 def parse(text: str) -> Head:
     return parse_head(text.replace("\n", "\r\n").encode("latin-1"))
 
