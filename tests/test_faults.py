@@ -302,7 +302,7 @@ def _fixed_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("strike", [raise_here, cancel_here, close_here, hang_up_here, end_here])
-def test_a_fault_at_any_step_costs_one_connection(variant: Variant, strike: Strike) -> None:
+def test_h14_a_fault_at_any_step_costs_one_connection(variant: Variant, strike: Strike) -> None:
     count = 0
     for saboteur in every_step(strike):
         try:
