@@ -41,7 +41,7 @@ def read(data: bytes, cuts: list[int], limits: Limits = TINY) -> tuple[str, int]
 
 
 @given(noise, st.lists(st.integers(0, 80)))
-def test_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
+def test_a15_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
     whole = read(data, [])
     assert read(data, [min(cut, len(data)) for cut in cuts]) == whole or whole[0] == "refused"
     # A refusal may come for another reason when less is there, but it comes.
