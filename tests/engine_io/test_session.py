@@ -54,7 +54,9 @@ async def test_c1_c21_handshake(autojump_clock: object) -> None:
         ({"allowUpgrades": False}, []),
     ],
 )
-async def test_c1_which_upgrades_are_offered(options: dict[str, Any], upgrades: list[str], autojump_clock: object) -> None:
+async def test_c1_which_upgrades_are_offered(
+    options: dict[str, Any], upgrades: list[str], autojump_clock: object
+) -> None:
     """C1."""
     async with arena(transport=options) as place:
         answer = await place.request("GET", EIO + "&transport=polling")
