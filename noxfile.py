@@ -117,7 +117,7 @@ def types(session: nox.Session) -> None:
         if entry.name != "__pycache__":
             (package / entry.name).symlink_to(entry)
     (package / "transports").symlink_to(ROOT / "src" / "transports")
-    paths = [str(package), "tests", "examples", "noxfile.py"]
+    paths = [str(package), "tests", "examples", "fuzz", "noxfile.py"]
     session.run("mypy", *paths, env={"MYPYPATH": str(tree)})
 
 
@@ -228,6 +228,19 @@ def install_chromium(session: nox.Session) -> str:
             "python -m nox -s lint types docs clients tests"
         )
     return found
+
+
+# The newest Python for which there are wheels of atheris; building it takes a whole LLVM.
+FUZZED = next((version for version in ("3.13", "3.12", "3.11") if version in PYTHONS), HERE)
+
+
+@nox.session(python=FUZZED)
+def fuzz(session: nox.Session) -> None:
+    """Let atheris look for inputs that break something: ``nox -s fuzz -- --seconds 60 [target …]``; not by default."""
+    session.install("-e", ".[test]")
+    session.install("--only-binary", "atheris", "atheris>=2.3", success_codes=[0, 1])
+    # Where there is no wheel, the runner says so, and what to do.
+    session.run("python", "-m", "fuzz", *session.posargs)
 
 
 @nox.session(python=HERE)

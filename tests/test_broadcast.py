@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from ahtransport import Connection, ConnectionClosed, Server
-from ahtransport.testing import PrimusClient, Record, connect_websocket, memory_host
+from ahtransport.abc import Event
+from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocket, memory_host
 
 if TYPE_CHECKING:
     from ahtransport.testing import MemoryHost
@@ -140,7 +141,7 @@ async def test_with_transforms_each_gets_its_own() -> None:
             await clients[1].receive()
 
 
-async def test_a_transform_that_fails_for_one_fails_for_one() -> None:
+async def test_h21_a_transform_that_fails_for_one_fails_for_one() -> None:
     def transform(envelope: Any) -> None:
         if envelope.connection is record.opened[1]:
             raise RuntimeError("a bug")
@@ -156,3 +157,25 @@ async def test_a_transform_that_fails_for_one_fails_for_one() -> None:
         with pytest.raises(ConnectionClosed, match="1011"):
             await clients[1].receive()
         assert [connection for connection, _ in record.errors] == [record.opened[1]]
+
+
+@pytest.mark.transformer("socket.io")
+async def test_h21_what_one_transformer_can_not_carry_reaches_the_others(autojump_clock: object) -> None:
+    """The caller is told once; nobody else misses it, wherever in the room they stand, and nobody is closed."""
+    server = Server(config={}, transformer={"websockets": "/primus", "socket.io": "/socket.io"})
+    record = Record(server)
+    carriers = [VARIANTS["websockets"], VARIANTS["socket.io websocket"], VARIANTS["websockets"]]
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = []
+        for variant in carriers:
+            clients.append(await stack.enter_async_context(variant.connect(host.dial, variant.pathname)))
+            await record.until(lambda: len(record.opened) == len(clients))
+            server.rooms.join(record.opened[-1], "room")
+        with pytest.raises(ValueError, match="not for applications"):
+            server.emit("connect", 1, room="room")  # to a client of Socket.IO this would be a lie
+        server.emit("next", room="room")
+        assert await clients[0].receive() == Event("connect", [1], None)
+        assert await clients[2].receive() == Event("connect", [1], None)
+        for client in clients:
+            assert await client.receive() == Event("next", [], None)
+        assert not record.closed

@@ -323,14 +323,14 @@ def test_a_file_may_have_the_name_of_any_module(tmp_path: Path) -> None:
     assert sys.modules["my_app"].other == 5
 
 
-def test_serve_refuses_what_the_configuration_refuses(tmp_path: Path) -> None:
+def test_h17_serve_refuses_what_the_configuration_refuses(tmp_path: Path) -> None:
     app(tmp_path / "realtime.py")
     assert refused("serve", "realtime.py", "--transformer", "sockjs").startswith("unknown transformer 'sockjs'")
     assert refused("demo", "--transformer", "websokets").endswith("did you mean 'websockets'?")
 
 
 @pytest.mark.parametrize("command", [["demo"], ["serve", "realtime.py"]])
-def test_a_port_in_use(tmp_path: Path, command: list[str]) -> None:
+def test_h17_a_port_in_use(tmp_path: Path, command: list[str]) -> None:
     app(tmp_path / "realtime.py")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

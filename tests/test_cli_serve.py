@@ -163,7 +163,7 @@ async def shake_hands(server: Server) -> trio.SocketStream:
     return stream
 
 
-async def test_the_first_signal_drains(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_h2_the_first_signal_drains(capsys: pytest.CaptureFixture[str]) -> None:
     server = Server(port=0, config={})
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -175,7 +175,7 @@ async def test_the_first_signal_drains(capsys: pytest.CaptureFixture[str]) -> No
     assert output.err == "stopping; once more ends at once\n"
 
 
-async def test_the_second_signal_ends_at_once() -> None:
+async def test_h2_the_second_signal_ends_at_once() -> None:
     inside, told = trio.Event(), trio.Event()
 
     async def handler(connection: Connection) -> None:

@@ -45,7 +45,7 @@ async def served(server: Server) -> AsyncIterator[Any]:
 @pytest.mark.parametrize("kind", [Server, ActionServer])
 @pytest.mark.parametrize("extension", FILES)
 @pytest.mark.parametrize("at", ["/public/javascript/", "/javascript/"])
-async def test_every_file_is_served_from_memory(kind: type[Server], extension: str, at: str) -> None:
+async def test_g14_every_file_is_served_from_memory(kind: type[Server], extension: str, at: str) -> None:
     server = kind(config={}, port=0)
     async with served(server) as get:
         found = await get(f"{at}{NAME}{extension}")
@@ -88,7 +88,7 @@ async def test_other_methods_are_refused(method: str) -> None:
 
 
 @pytest.mark.parametrize("path", [f"/javascript/{NAME}.js", f"/javascript/{NAME}.min.js", "/primus/primus.js"])
-async def test_a_query_changes_nothing_and_is_not_reflected(path: str) -> None:
+async def test_g14_a_query_changes_nothing_and_is_not_reflected(path: str) -> None:
     """ACCEPTANCE G14."""
     evil = "callback=%3C/script%3E%3Cscript%3Ealert(1)&url=https://evil.example&pathname=/evil&_client=evil"
     async with served(make()) as get:

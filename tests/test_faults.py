@@ -11,14 +11,24 @@ import inspect
 import itertools
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 import trio
 
-from ahtransport import Connection, ConnectionClosed, ProtocolError, Request, Response
+from ahtransport import Connection, ConnectionClosed, ProtocolError, Request, Response, Server
 from ahtransport.abc import Ack, Event
-from ahtransport.testing import MemoryStream, Record, Refused, Stage, Variant, connect_websocket, fetch, leftovers
+from ahtransport.testing import (
+    MemoryStream,
+    Record,
+    Refused,
+    SocketIOClient,
+    Stage,
+    Variant,
+    connect_websocket,
+    fetch,
+    leftovers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +118,7 @@ def cancel_here(task: Task, story: Story) -> bool:
     assert task.parent_nursery is not None
     if status is task.parent_nursery._cancel_status:
         return False  # the task has none of its own
-    if any(status._scope in connection._scopes for connection in story.record.opened):
+    if any(status._scope in connection._scopes for connection in (*story.record.opened, *story.second.opened)):
         return close_here(task, story)  # such a scope ends with its connection, and never before
     status._scope.cancel()
     return True
@@ -166,6 +176,13 @@ class Story:
         server.on_open(self.opened)
         server.on_close(self.closed)
         server.route("/page", self.page)
+        # Clients of Socket.IO are in a second namespace for a while, which has a room, too.
+        self.other = other = server.of("/other")
+        self.second = Record(cast("Server", other))
+        other.authorize(self.authorize)
+        other.on_message(self.echo)
+        other.on_open(self.opened_other)
+        other.on_close(self.closed)
 
     async def middleware(self, request: Request) -> None:
         await trio.lowlevel.checkpoint()
@@ -185,6 +202,14 @@ class Story:
 
     async def closed(self, connection: Connection, code: int, reason: str) -> None:
         self.later.append(connection)
+        await trio.lowlevel.checkpoint()
+
+    async def echo(self, connection: Connection, message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        await connection.send(message)
+
+    async def opened_other(self, connection: Connection) -> None:
+        self.other.rooms.join(connection, "second room")
         await trio.lowlevel.checkpoint()
 
     async def page(self, request: Request) -> Response:
@@ -215,6 +240,18 @@ class Story:
         self.streams.append(self.stage.host.stream())
         return self.streams[-1]
 
+    async def visit(self, client: SocketIOClient) -> None:
+        """Join a second namespace, say something there, and leave it."""
+        await client.connect({"token": 1})
+        await client.send("hello there")
+        # (A client that polls may say something twice, where it did not get to know that it was heard.)
+        while await client.receive() != "hello there":
+            pass
+        self.other.broadcast("to the second room", room="second room")
+        while await client.receive() != "to the second room":
+            pass
+        await client._send("1")
+
     async def client(self) -> None:
         """Do everything, until something goes wrong."""
         gone = (EOFError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -224,6 +261,8 @@ class Story:
             await fetch(self.streams[0], "POST", "/page", [("Content-Length", "3")], b"abc")
             await trio.aclose_forcefully(self.streams.pop())
             async with self.stage.variant.connect(self.dial, self.stage.variant.pathname) as client:
+                if isinstance(client, SocketIOClient):
+                    await self.visit(SocketIOClient(client.engine, "/other"))
                 await client.send("hello")
                 await client.send_packet(Event("add", [1, 2], 7))
                 await client.send("call")
@@ -241,6 +280,11 @@ class Story:
                 await client.send("close")
                 while True:
                     await client.receive()
+
+
+def sessions(server: Server) -> int:
+    """Count the sessions beneath the connections, where a transformer has some."""
+    return sum(len(getattr(transformer, "_sessions", ())) for transformer in server.transformers)
 
 
 def play(variant: Variant, saboteur: Saboteur) -> None:
@@ -269,6 +313,9 @@ def play(variant: Variant, saboteur: Saboteur) -> None:
                 await trio.sleep(15 if variant.transformer_name == "websockets" else 60)
                 assert list(server.connections.values()) == [story.canary]
                 assert "room" not in server.rooms
+                assert "second room" not in story.other.rooms
+                assert len(story.other.connections) == 0
+                assert sessions(server) == 0
                 assert server._host is not None
                 assert server._host.open_channels == 1
                 assert server._application.shared.busy == 1
@@ -282,8 +329,10 @@ def play(variant: Variant, saboteur: Saboteur) -> None:
     assert not leftovers(server)
     assert {connection for connection, _, _ in record.closed} == set(record.opened)
     assert len(record.closed) == len(record.opened)
+    assert [connection for connection, _, _ in story.second.closed] == story.second.opened
+    assert sessions(server) == 0
     # (Who is cancelled together with the server has no time to wait for anything.)
-    assert len(story.later) == len(record.opened)
+    assert len(story.later) == len(record.opened) + len(story.second.opened)
 
 
 def every_step(strike: Strike) -> Iterator[Saboteur]:
@@ -303,7 +352,7 @@ def _fixed_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("strike", [raise_here, cancel_here, close_here, hang_up_here, end_here])
-def test_a_fault_at_any_step_costs_one_connection(variant: Variant, strike: Strike) -> None:
+def test_h14_a_fault_at_any_step_costs_one_connection(variant: Variant, strike: Strike) -> None:
     count = 0
     for saboteur in every_step(strike):
         try:

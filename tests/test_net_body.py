@@ -32,7 +32,7 @@ cuts = st.lists(st.integers(0, 200), max_size=20)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.binary(max_size=10), cuts)
-def test_chunks_in_any_pieces(chunks: list[bytes], rest: bytes, cuts: list[int]) -> None:
+def test_a15_chunks_in_any_pieces(chunks: list[bytes], rest: bytes, cuts: list[int]) -> None:
     lines = (b"%x%s\r\n%s\r\n" % (len(chunk), b" ;a=b" if chunk[0] % 2 else b"", chunk) for chunk in chunks)
     assert decode(b"".join(lines) + b"0\r\n\r\n" + rest, cuts) == (b"".join(chunks), True, rest)
 
@@ -47,7 +47,7 @@ def test_chunks_in_any_pieces(chunks: list[bytes], rest: bytes, cuts: list[int])
     ),
     cuts,
 )
-def test_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
+def test_a15_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
     assert decode(data, cuts) == decode(data, [])
 
 

@@ -41,7 +41,7 @@ def read(data: bytes, cuts: list[int], limits: Limits = TINY) -> tuple[str, int]
 
 
 @given(noise, st.lists(st.integers(0, 80)))
-def test_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
+def test_a15_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
     whole = read(data, [])
     assert read(data, [min(cut, len(data)) for cut in cuts]) == whole or whole[0] == "refused"
     # A refusal may come for another reason when less is there, but it comes.
@@ -69,6 +69,12 @@ def test_one_past_each_limit() -> None:
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\n", b"\n", b"\x16\x03\x01\0", b"GET /\r\n", b"a\r\n", b"\r\n"])
 def test_what_can_become_no_head_is_refused_at_once(data: bytes) -> None:
     assert read(data, []) == ("refused", 400)
+
+
+def test_a_nul_is_refused_at_once_wherever_it_is() -> None:
+    assert read(b"GET / HTTP/1.1\r\na: \0\r\n", []) == ("refused", 400)
+    assert read(b"GET / HTTP/1.1\r\na: \0", []) == ("refused", 400)
+    assert read(b"GET / HTTP/1.1\r\na: b\r\n\r\n\0", [])[0] == "head"  # that belongs to something else
 
 
 def parse(text: str) -> Head:

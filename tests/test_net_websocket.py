@@ -144,7 +144,7 @@ streams = st.lists(st.one_of(likely, likely, frames), max_size=8).map(b"".join)
 @settings(max_examples=200, deadline=None)
 @given(streams, st.lists(st.integers(0, 300), max_size=8), st.integers(0, 2**32))
 @example(frame(BINARY, b"x" * 60) + frame(CONT, b"123", fin=False), [6], 0)
-async def test_pieces_do_not_matter(data: bytes, cuts: list[int], seed: int) -> None:
+async def test_b18_pieces_do_not_matter(data: bytes, cuts: list[int], seed: int) -> None:
     # Sometimes a few bits are wrong, too.
     chance = random.Random(seed)
     mutated = bytearray(data)

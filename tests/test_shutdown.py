@@ -45,7 +45,7 @@ async def run_with_signals(server: Server, script: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_drains(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
+async def test_h2_a_signal_drains(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
     async def script() -> None:
         stream = await trio.open_tcp_stream(*server.addresses[0])
         client = await WebSocketClient.connect(stream)
@@ -67,7 +67,7 @@ async def test_a_signal_drains(number: signal.Signals, caplog: pytest.LogCapture
     assert f"websockets on {server.url}" in messages
 
 
-async def test_a_second_signal_ends_at_once() -> None:
+async def test_h2_a_second_signal_ends_at_once() -> None:
     async def script() -> None:
         stream = await trio.open_tcp_stream(*server.addresses[0])
         await WebSocketClient.connect(stream)
@@ -103,7 +103,7 @@ def test_run_returns_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not leftovers(server)
 
 
-async def test_nobody_comes_in_any_more(autojump_clock: MockClock) -> None:
+async def test_h2_nobody_comes_in_any_more(autojump_clock: MockClock) -> None:
     server = make_server(stubborn)
     async with memory_host(server) as host:
         idle, late = host.stream(), host.stream()
@@ -135,7 +135,7 @@ async def test_an_upgrade_that_comes_too_late_is_refused() -> None:
     assert not record.opened
 
 
-async def test_requests_in_flight_are_answered(autojump_clock: MockClock) -> None:
+async def test_h2_requests_in_flight_are_answered(autojump_clock: MockClock) -> None:
     async def slow(request: Request) -> Response:
         await trio.sleep(8)
         return Response.text(200, "done")
@@ -158,7 +158,7 @@ async def test_requests_in_flight_are_answered(autojump_clock: MockClock) -> Non
 
 
 @pytest.mark.parametrize("grace", [0, 3000])
-async def test_the_grace_is_as_configured(grace: int, autojump_clock: MockClock) -> None:
+async def test_h2_the_grace_is_as_configured(grace: int, autojump_clock: MockClock) -> None:
     async def slow(request: Request) -> Response:
         await trio.sleep_forever()
         raise AssertionError
@@ -186,7 +186,7 @@ async def test_nothing_is_left_to_wait_for() -> None:
     assert server.stopping
 
 
-async def test_many_connections_are_told_in_turns() -> None:
+async def test_h2_many_connections_are_told_in_turns() -> None:
     """More than are told in one go; others are served meanwhile."""
     server = make_server()
     record = Record(server)

@@ -168,7 +168,11 @@ class Application:
             self.on_empty(self)
 
     def broadcast(self, packet: Message | Event, room: str | None, exclude: Iterable[Connection]) -> None:
-        """Send a message or an event to everybody or to a room, encoded once per transformer and wire."""
+        """Send a message or an event to everybody or to a room, encoded once per transformer and wire.
+
+        Raises:
+            TypeError, ValueError: a transformer can't carry it; those who are reached by others have it all the same.
+        """
         members = self.connections.values() if room is None else self.rooms.members(room)
         left_out = set(exclude)
         # A client over its limit is closed on the way, which takes it out of the table: hence the copy.
@@ -182,13 +186,18 @@ class Application:
         wire = ""
         payloads: Sequence[Payload] = ()
         single: Payload | None = None
+        failure: Exception | None = None
         for connection in recipients:
             link = connection._link
             if connection._transformer is not transformer or link.wire != wire:
                 transformer, wire = connection._transformer, link.wire
                 found = encoded.get((transformer, wire))
                 if found is None:
-                    found = encoded[transformer, wire] = transformer.encode(packet, wire)
+                    try:
+                        found = transformer.encode(packet, wire)
+                    except (TypeError, ValueError) as error:
+                        found, failure = (), error
+                    encoded[transformer, wire] = found
                 payloads = found
                 single = payloads[0] if len(payloads) == 1 else None
             # The shortest way for most, who read what they are sent: some thousand steps of this are one broadcast.
@@ -196,6 +205,8 @@ class Application:
                 connection.write(payloads)
             elif not link.write(single):
                 connection._congested = True
+        if failure is not None:
+            raise failure
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""

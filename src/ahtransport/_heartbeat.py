@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     from ahtransport._connection import Connection
 
+# A process that was stopped, or whose machine slept, finds all deadlines gone by at once, although its peers may be
+# alive. So the task of the deadlines looks at the clock every few seconds: when it comes that much too late it was not
+# the peers who were silent.
+STALL = 5.0
+CATCH_UP = 1.0  # seconds for reading what came meanwhile before anybody is judged
+
 __all__ = ["Alarm", "Deadlines", "Watch"]
 
 _log = get_logger()
@@ -46,9 +52,14 @@ class Alarm:
 
 
 class Deadlines:
-    """A heap of timers served by :meth:`run`."""
+    """A heap of timers served by :meth:`run`.
+
+    Attributes:
+        awake_since: since when the loop has been running without a long pause, seconds of trio's clock; -inf: always.
+    """
 
     def __init__(self) -> None:
+        self.awake_since = -inf
         self._heap: list[Alarm] = []
         self._number = 0
         self._dead = 0
@@ -76,8 +87,12 @@ class Deadlines:
 
     async def run(self) -> None:
         """Serve the deadlines for ever."""
+        due = inf
         while True:
             now = trio.current_time()
+            if now - due >= STALL:
+                await trio.sleep(CATCH_UP)
+                now = self.awake_since = trio.current_time()
             while self._heap and self._heap[0].when <= now:
                 timer = heappop(self._heap)
                 callback, timer.callback = timer.callback, None
@@ -90,8 +105,10 @@ class Deadlines:
                     _log.exception("a deadline's callback failed", extra=fields("failure", what="a deadline"))
             with trio.CancelScope() as self._sleeper:
                 if self._heap:
-                    await trio.sleep_until(self._heap[0].when)
+                    due = min(self._heap[0].when, now + STALL)
+                    await trio.sleep_until(due)
                 else:
+                    due = inf
                     await trio.sleep_forever()
 
 
@@ -101,6 +118,8 @@ class Watch:
     Clients from Primus 7 on hang up when no ``primus::ping::`` comes, whatever else does; so they are pinged every
     ``ping_interval`` seconds. Clients up to Primus 6 ping by themselves and don't know the server's pings; whoever has
     pinged is never pinged. Any traffic proves life: after ``timeout`` seconds without any a client counts as gone.
+    Time in which the server itself stood still counts for nobody: after that all are pinged first, and judged
+    ``timeout`` seconds later.
     """
 
     __slots__ = ("_connection", "_deadlines", "_ping_at", "_ping_interval", "_timeout", "_timer")
@@ -131,7 +150,8 @@ class Watch:
     def _look(self) -> None:
         connection = self._connection
         now = trio.current_time()
-        if now - connection.last_seen >= self._timeout and not connection.is_paused:
+        silent_since = max(connection.last_seen, self._deadlines.awake_since)
+        if now - silent_since >= self._timeout and not connection.is_paused:
             connection.expire()
             return
         if now >= self._ping_at:

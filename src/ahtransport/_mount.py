@@ -208,6 +208,10 @@ class Mount:
         """Give the time of trio's clock, seconds."""
         return trio.current_time()
 
+    def awake_since(self) -> float:
+        """Tell since when the server has been running without a long pause."""
+        return self._shared.deadlines.awake_since
+
     def seconds(self, duration: Any) -> float:
         """Read a duration as the configuration does; see ``ahtransport.abc.Core``."""
         return read_duration(duration)

@@ -268,6 +268,13 @@ class Core(Protocol):
         """Give the time of trio's clock, seconds."""
         ...
 
+    def awake_since(self) -> float:
+        """Tell since when the server has been running without a long pause, seconds of trio's clock; -inf: always.
+
+        Who was silent while it stood still (the process stopped, the machine asleep) need not be gone.
+        """
+        ...
+
     def seconds(self, duration: Any) -> float:
         """Read a duration from the transformer's options as the configuration does: milliseconds, or text.
 

@@ -166,7 +166,7 @@ def seconds(decode: Any, data: Any) -> float:
 
 
 @pytest.mark.parametrize("body", [b"\x1e", b"4\x1e", b"b", b"bA", b"4", b"="])
-def test_a_megabyte_of_anything_takes_no_time(body: bytes) -> None:
+def test_c10_f12_a_megabyte_of_anything_takes_no_time(body: bytes) -> None:
     """C10, F12."""
     assert seconds(codec.decode_payload, body * (1_000_000 // len(body))) < 0.1
     assert seconds(codec.decode_payload, b"b" + body * (1_000_000 // len(body))) < 0.1
@@ -175,7 +175,7 @@ def test_a_megabyte_of_anything_takes_no_time(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("interval", "shown"), [(25, "25000"), (0.5, "500"), (0.0005, "0.5"), (0.1, "100"), (1.0015, "1001.5")]
 )
-def test_the_handshake(interval: float, shown: str) -> None:
+def test_c21_the_handshake(interval: float, shown: str) -> None:
     """C21: sub-second intervals are told exactly."""
     payload = codec.encode_open("abc", ["websocket"], interval, 20, 1000)
     expected = '0{"sid":"abc","upgrades":["websocket"],"pingInterval":%s,"pingTimeout":20000,"maxPayload":1000}'

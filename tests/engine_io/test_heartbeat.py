@@ -19,7 +19,7 @@ def elapsed(since: float) -> float:
     return trio.current_time() - since
 
 
-async def test_a_client_that_never_polls(autojump_clock: object) -> None:
+async def test_c18_a_client_that_never_polls(autojump_clock: object) -> None:
     """C18."""
     async with arena() as place:
         begun = trio.current_time()
@@ -29,7 +29,7 @@ async def test_a_client_that_never_polls(autojump_clock: object) -> None:
         assert place.reasons == ["ping timeout"]
 
 
-async def test_a_client_that_polls_and_never_pongs(autojump_clock: object) -> None:
+async def test_c18_a_client_that_polls_and_never_pongs(autojump_clock: object) -> None:
     """C18: it hears of its end."""
     async with arena() as place:
         begun = trio.current_time()
@@ -41,7 +41,7 @@ async def test_a_client_that_polls_and_never_pongs(autojump_clock: object) -> No
 
 
 @pytest.mark.parametrize("pause", [0.5, 4, 19])
-async def test_a_client_that_pongs_and_never_polls(pause: float, autojump_clock: object) -> None:
+async def test_c17_c18_a_client_that_pongs_and_never_polls(pause: float, autojump_clock: object) -> None:
     """C17, C18: pongs that answer nothing keep nobody alive."""
     async with arena() as place:
         begun = trio.current_time()
@@ -54,7 +54,7 @@ async def test_a_client_that_pongs_and_never_polls(pause: float, autojump_clock:
         assert elapsed(begun) == pytest.approx(INTERVAL + TIMEOUT, abs=max(1, pause + 0.5))
 
 
-async def test_a_client_that_sends_and_never_pongs(autojump_clock: object) -> None:
+async def test_c18_a_client_that_sends_and_never_pongs(autojump_clock: object) -> None:
     """C18: other packets buy time once, as in npm engine.io."""
     async with arena() as place:
         place.echo = False
@@ -72,7 +72,7 @@ async def test_a_client_that_sends_and_never_pongs(autojump_clock: object) -> No
         assert elapsed(begun) == pytest.approx(INTERVAL + TIMEOUT + 1, abs=1.5)
 
 
-async def test_a_silent_websocket(autojump_clock: object) -> None:
+async def test_c18_a_silent_websocket(autojump_clock: object) -> None:
     """C18."""
     async with arena() as place:
         socket = await place.upgrade()
@@ -85,7 +85,7 @@ async def test_a_silent_websocket(autojump_clock: object) -> None:
         assert place.reasons == ["ping timeout"]
 
 
-async def test_a_flood_of_pongs_makes_no_timers(autojump_clock: object) -> None:
+async def test_c17_a_flood_of_pongs_makes_no_timers(autojump_clock: object) -> None:
     """C17."""
     async with arena() as place:
         client = await place.open()
@@ -98,7 +98,7 @@ async def test_a_flood_of_pongs_makes_no_timers(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize(("interval", "patience"), [(100, 50), ("0.5 s", "0.25 s"), (0.25, 0.25)])
-async def test_sub_second_heartbeats(interval: Any, patience: Any, autojump_clock: object) -> None:
+async def test_c21_sub_second_heartbeats(interval: Any, patience: Any, autojump_clock: object) -> None:
     """C21."""
     async with arena(transport={"ping_interval": interval, "pingTimeout": patience}) as place:
         begun = trio.current_time()

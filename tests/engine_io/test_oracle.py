@@ -137,13 +137,13 @@ def compare(notes: Notes, difference: Difference | None) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_same_answers_as_engineio(name: str, notes: dict[str, Notes]) -> None:
+def test_c1_to_c14_same_answers_as_engineio(name: str, notes: dict[str, Notes]) -> None:
     """C1 to C14: what npm engine.io says, ours says, or the difference is listed."""
     compare(notes[name], DIFFERENCES.get(name))
 
 
 @pytest.mark.parametrize("name", PRIMUS_CASES)
-def test_same_answers_as_primus(name: str, primus_notes: dict[str, Notes]) -> None:
+def test_g2_g3_same_answers_as_primus(name: str, primus_notes: dict[str, Notes]) -> None:
     """G2, G3: CORS and authorization are Primus' part of it."""
     compare(primus_notes[name], PRIMUS_DIFFERENCES.get(name))
 

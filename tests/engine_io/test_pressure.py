@@ -20,7 +20,7 @@ def elapsed(since: float) -> float:
     return trio.current_time() - since
 
 
-async def test_a_client_that_never_fetches_is_closed(autojump_clock: object) -> None:
+async def test_c19_a_client_that_never_fetches_is_closed(autojump_clock: object) -> None:
     """C19: at most 1 MiB waits, then the session is closed, visibly."""
     async with arena() as place:
         client = await place.open()
@@ -33,7 +33,7 @@ async def test_a_client_that_never_fetches_is_closed(autojump_clock: object) -> 
         assert (await client.poll())[-1] == "1"
 
 
-async def test_an_answer_is_never_larger_than_a_payload_may_be(autojump_clock: object) -> None:
+async def test_c19_an_answer_is_never_larger_than_a_payload_may_be(autojump_clock: object) -> None:
     """C19: unless a single packet is."""
     async with arena(max_length=1000) as place:
         client = await place.open()
@@ -134,7 +134,7 @@ async def test_a_post_whose_messages_nobody_takes_any_more(autojump_clock: objec
         assert answers == [(400, {"code": 1, "message": "Session ID unknown"})]
 
 
-async def test_a_connection_that_is_closed_as_soon_as_it_opens(autojump_clock: object) -> None:
+async def test_c20_a_connection_that_is_closed_as_soon_as_it_opens(autojump_clock: object) -> None:
     """C20: the client is told with its first poll."""
 
     def close(connection: Connection) -> None:
@@ -151,7 +151,7 @@ async def test_a_connection_that_is_closed_as_soon_as_it_opens(autojump_clock: o
         assert socket.closed == (1000, "")
 
 
-async def test_an_on_open_that_fails(autojump_clock: object) -> None:
+async def test_c20_an_on_open_that_fails(autojump_clock: object) -> None:
     """C20: this connection alone pays for it."""
 
     def fail(connection: Connection) -> None:
@@ -166,7 +166,7 @@ async def test_an_on_open_that_fails(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize("answer", ["refuse", "raise", "hang"])
-async def test_an_authorization_that_says_no(answer: str, autojump_clock: object) -> None:
+async def test_c20_an_authorization_that_says_no(answer: str, autojump_clock: object) -> None:
     """C20: 4xx or 5xx, no session, nothing left behind."""
 
     async def authorize(request: Any) -> bool:
@@ -190,7 +190,7 @@ async def test_an_authorization_that_says_no(answer: str, autojump_clock: object
         assert not place.transformer._sessions
 
 
-async def test_a_session_that_polls_survives_its_streams(autojump_clock: object) -> None:
+async def test_c1_a_session_that_polls_survives_its_streams(autojump_clock: object) -> None:
     """C1: a session outlives its requests; keep-alive or not, one stream or many."""
     async with arena() as place:
         client = await place.open()

@@ -65,7 +65,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("method", "query", "code"), REFUSED, ids=lambda value: str(value)[:40])
-async def test_what_is_refused(method: str, query: str, code: int, autojump_clock: object) -> None:
+async def test_c2_c3_c4_g10_what_is_refused(method: str, query: str, code: int, autojump_clock: object) -> None:
     """C2, C3, C4, G10: the status and the body of npm engine.io's."""
     async with arena() as place:
         answer = await place.request(method, f"/primus/?{query}")
@@ -106,7 +106,7 @@ async def test_why_a_websocket_was_refused(autojump_clock: object) -> None:
         assert not place.opened
 
 
-async def test_an_upgrade_to_polling(autojump_clock: object) -> None:
+async def test_c3_an_upgrade_to_polling(autojump_clock: object) -> None:
     """C3."""
     async with arena() as place:
         with pytest.raises(Refused) as refused:
@@ -114,7 +114,7 @@ async def test_an_upgrade_to_polling(autojump_clock: object) -> None:
         assert refused.value.response.body == b"Bad request"
 
 
-async def test_a_sid_that_comes_twice(autojump_clock: object) -> None:
+async def test_c4_a_sid_that_comes_twice(autojump_clock: object) -> None:
     """C4."""
     async with arena() as place:
         client = await place.open()
@@ -140,7 +140,7 @@ async def test_a_sid_that_comes_twice(autojump_clock: object) -> None:
         ("OPTIONS", ("", ""), 3),
     ],
 )
-async def test_what_is_refused_of_a_session(
+async def test_c2_c3_c8_what_is_refused_of_a_session(
     method: str, change: tuple[str, str], code: int, autojump_clock: object
 ) -> None:
     """C2, C3, C8: and it goes on."""
@@ -155,7 +155,7 @@ async def test_what_is_refused_of_a_session(
 
 
 @pytest.mark.parametrize("query", ["EIO=3&transport=websocket", "EIO=4&transport=websocket&transport=websocket"])
-async def test_a_session_whose_upgrade_is_refused(query: str, autojump_clock: object) -> None:
+async def test_c3_a_session_whose_upgrade_is_refused(query: str, autojump_clock: object) -> None:
     """C3."""
     async with arena() as place:
         client = await place.open()
@@ -165,7 +165,7 @@ async def test_a_session_whose_upgrade_is_refused(query: str, autojump_clock: ob
         assert await client.poll() == ["4still here"]
 
 
-async def test_too_many_parameters(autojump_clock: object) -> None:
+async def test_a20_too_many_parameters(autojump_clock: object) -> None:
     """A20: the query is not read to its end."""
     async with arena() as place:
         answer = await place.request("GET", f"{EIO}&transport=polling&" + "&".join(f"{n}=" for n in range(1500)))
@@ -174,7 +174,7 @@ async def test_too_many_parameters(autojump_clock: object) -> None:
 
 
 @given(query=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=60))
-def test_any_query_is_answered_or_refused(query: str) -> None:
+def test_c2_c3_c4_any_query_is_answered_or_refused(query: str) -> None:
     """C2, C3, C4: nothing else comes of it."""
     import trio.testing
 
@@ -187,7 +187,7 @@ def test_any_query_is_answered_or_refused(query: str) -> None:
     trio.run(ask, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def test_preflights(autojump_clock: object) -> None:
+async def test_c1_preflights(autojump_clock: object) -> None:
     """C1: answered before anything else, without a session."""
     async with arena() as place:
         headers = [("Origin", "http://example.com"), ("Access-Control-Request-Method", "POST")]
@@ -200,7 +200,7 @@ async def test_preflights(autojump_clock: object) -> None:
         assert len(place.opened) == 1
 
 
-async def test_a_hundred_thousand_session_ids(autojump_clock: object) -> None:
+async def test_c15_a_hundred_thousand_session_ids(autojump_clock: object) -> None:
     """C15: unique, at least 128 bits, no counter; a guess gets the same refusal as any."""
     async with arena() as place:
         clients = [await place.open() for _ in range(200)]
@@ -218,7 +218,7 @@ async def test_a_hundred_thousand_session_ids(autojump_clock: object) -> None:
             await client.send("1")
 
 
-def test_session_ids_do_not_collide() -> None:
+def test_c15_session_ids_do_not_collide() -> None:
     """C15: what the transformer draws them from."""
     assert len({secrets.token_urlsafe(16) for _ in range(100_000)}) == 100_000
 

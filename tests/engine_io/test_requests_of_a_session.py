@@ -18,7 +18,7 @@ def elapsed(since: float) -> float:
     return trio.current_time() - since
 
 
-async def test_two_polls_at_once(autojump_clock: object) -> None:
+async def test_c5_two_polls_at_once(autojump_clock: object) -> None:
     """C5: the second gets 400, the first the news."""
     async with arena() as place:
         client = await place.open()
@@ -35,7 +35,7 @@ async def test_two_polls_at_once(autojump_clock: object) -> None:
         assert (await client.raw_poll()).json()["code"] == 1
 
 
-async def test_two_posts_at_once(autojump_clock: object) -> None:
+async def test_c6_two_posts_at_once(autojump_clock: object) -> None:
     """C6: the second gets 400; the first is not told "ok"."""
     async with arena() as place:
         client = await place.open()
@@ -50,7 +50,7 @@ async def test_two_posts_at_once(autojump_clock: object) -> None:
         assert not place.messages
 
 
-async def test_a_poll_that_is_hung_up(autojump_clock: object) -> None:
+async def test_c7_a_poll_that_is_hung_up(autojump_clock: object) -> None:
     """C7."""
     async with arena() as place:
         client = await place.open()
@@ -62,7 +62,7 @@ async def test_a_poll_that_is_hung_up(autojump_clock: object) -> None:
         assert place.reasons == ["the poll was aborted"]
 
 
-async def test_a_poll_that_is_hung_up_just_when_there_is_something_to_say(autojump_clock: object) -> None:
+async def test_c7_a_poll_that_is_hung_up_just_when_there_is_something_to_say(autojump_clock: object) -> None:
     """C7: what was taken for it is not lost in silence."""
     for order in (0, 1):
         async with arena() as place:
@@ -80,7 +80,7 @@ async def test_a_poll_that_is_hung_up_just_when_there_is_something_to_say(autoju
             assert place.reasons == ["the poll was aborted"]
 
 
-async def test_an_answer_that_the_client_never_reads(autojump_clock: object) -> None:
+async def test_c7_an_answer_that_the_client_never_reads(autojump_clock: object) -> None:
     """C7: aborted after some of the bytes have left."""
     async with arena() as place:
         client = await place.open()
@@ -94,7 +94,7 @@ async def test_an_answer_that_the_client_never_reads(autojump_clock: object) -> 
         assert place.reasons == ["the poll was aborted"]
 
 
-async def test_a_large_answer_to_a_slow_reader(autojump_clock: object) -> None:
+async def test_c7_a_large_answer_to_a_slow_reader(autojump_clock: object) -> None:
     """C7: slow is not aborted."""
     async with arena() as place:
         client = await place.open()
@@ -109,7 +109,7 @@ async def test_a_large_answer_to_a_slow_reader(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize("rest", [b"", b"4hel"])
-async def test_a_post_that_is_hung_up(rest: bytes, autojump_clock: object) -> None:
+async def test_c7_a_post_that_is_hung_up(rest: bytes, autojump_clock: object) -> None:
     """C7."""
     async with arena() as place:
         client = await place.open()
@@ -122,7 +122,7 @@ async def test_a_post_that_is_hung_up(rest: bytes, autojump_clock: object) -> No
         assert place.reasons == ["a POST failed"]
 
 
-async def test_a_post_that_comes_too_slowly(autojump_clock: object) -> None:
+async def test_f2_a_post_that_comes_too_slowly(autojump_clock: object) -> None:
     """F2 for sessions: 408, and it is over."""
     async with arena() as place:
         client = await place.open()
@@ -133,7 +133,7 @@ async def test_a_post_that_comes_too_slowly(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_that_is_too_large(chunked: bool, autojump_clock: object) -> None:
+async def test_c9_a_body_that_is_too_large(chunked: bool, autojump_clock: object) -> None:
     """C9: 413 within 64 KiB of the limit; the session goes on, as with npm engine.io."""
     async with arena(max_length=100_000) as place:
         client = await place.open()
@@ -157,7 +157,7 @@ async def test_a_body_that_is_too_large(chunked: bool, autojump_clock: object) -
         assert await client.poll() == ["4still here"]
 
 
-async def test_a_compressed_body(autojump_clock: object) -> None:
+async def test_c9_a_compressed_body(autojump_clock: object) -> None:
     """C9: 415; nothing of it was understood, and nothing ended."""
     async with arena() as place:
         client = await place.open()
@@ -170,7 +170,7 @@ async def test_a_compressed_body(autojump_clock: object) -> None:
     "content_type",
     ["application/octet-stream", "Application/Octet-Stream; x=y", "a/b; charset=utf-16", 'text/plain;charset="latin1"'],
 )  # fmt: skip
-async def test_a_body_that_is_no_utf8_text(content_type: str, autojump_clock: object) -> None:
+async def test_c11_a_body_that_is_no_utf8_text(content_type: str, autojump_clock: object) -> None:
     """C11."""
     async with arena() as place:
         client = await place.open()
@@ -182,7 +182,7 @@ async def test_a_body_that_is_no_utf8_text(content_type: str, autojump_clock: ob
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "text/plain;charset=UTF-8", 'x/y; Charset="utf-8"', "", "x; charset=us-ascii"]
 )
-async def test_a_body_that_is_utf8_text(content_type: str, autojump_clock: object) -> None:
+async def test_c11_a_body_that_is_utf8_text(content_type: str, autojump_clock: object) -> None:
     """C11."""
     async with arena() as place:
         client = await place.open()
@@ -197,7 +197,7 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize("body", BAD_BODIES, ids=lambda body: repr(body[:12]))
-async def test_a_body_with_what_is_no_packet(body: bytes, autojump_clock: object) -> None:
+async def test_c10_c11_c12_c17_a_body_with_what_is_no_packet(body: bytes, autojump_clock: object) -> None:
     """C10, C11, C12, C17: 400, and the session is over; a poll that waits hears of it."""
     async with arena() as place, trio.open_nursery() as nursery:
         client = await place.open()
@@ -214,7 +214,7 @@ async def test_a_body_with_what_is_no_packet(body: bytes, autojump_clock: object
 
 
 @pytest.mark.parametrize("packet", ["3", "3probe", "5", "6", "6x"])
-async def test_packets_that_mean_nothing_here(packet: str, autojump_clock: object) -> None:
+async def test_c12_packets_that_mean_nothing_here(packet: str, autojump_clock: object) -> None:
     """C12: ignored, as by npm engine.io."""
     async with arena() as place:
         client = await place.open()
@@ -222,7 +222,7 @@ async def test_packets_that_mean_nothing_here(packet: str, autojump_clock: objec
         assert await client.poll() == ["4go on"]
 
 
-async def test_a_thousand_packets(autojump_clock: object) -> None:
+async def test_c10_a_thousand_packets(autojump_clock: object) -> None:
     """C10."""
     async with arena(max_backlog=1_000_000) as place:
         client = await place.open()
@@ -231,7 +231,7 @@ async def test_a_thousand_packets(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize("packet", ["9", "", "2", "2probe", "0{}", "b***", "x"])
-async def test_bad_packets_on_a_websocket(packet: str, autojump_clock: object) -> None:
+async def test_c12_c17_bad_packets_on_a_websocket(packet: str, autojump_clock: object) -> None:
     """C12, C17."""
     async with arena() as place:
         socket = await place.upgrade()
@@ -245,7 +245,7 @@ async def test_bad_packets_on_a_websocket(packet: str, autojump_clock: object) -
         assert not place.messages
 
 
-async def test_a_binary_one_is_no_close(autojump_clock: object) -> None:
+async def test_c12_a_binary_one_is_no_close(autojump_clock: object) -> None:
     """C12."""
     async with arena() as place:
         socket = await place.upgrade()

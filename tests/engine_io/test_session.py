@@ -24,7 +24,7 @@ def elapsed(since: float) -> float:
 # -- C1: the protocol's own statements
 
 
-async def test_handshake(autojump_clock: object) -> None:
+async def test_c1_c21_handshake(autojump_clock: object) -> None:
     """C1, C21: the open packet, alone in its answer."""
     async with arena() as place:
         answer = await place.request("GET", EIO + "&transport=polling")
@@ -54,7 +54,9 @@ async def test_handshake(autojump_clock: object) -> None:
         ({"allowUpgrades": False}, []),
     ],
 )
-async def test_which_upgrades_are_offered(options: dict[str, Any], upgrades: list[str], autojump_clock: object) -> None:
+async def test_c1_which_upgrades_are_offered(
+    options: dict[str, Any], upgrades: list[str], autojump_clock: object
+) -> None:
     """C1."""
     async with arena(transport=options) as place:
         answer = await place.request("GET", EIO + "&transport=polling")
@@ -66,13 +68,13 @@ async def test_which_upgrades_are_offered(options: dict[str, Any], upgrades: lis
 
 
 @pytest.mark.parametrize("slash", ["/primus", "/primus/"])
-async def test_the_trailing_slash_is_optional(slash: str, autojump_clock: object) -> None:
+async def test_c1_the_trailing_slash_is_optional(slash: str, autojump_clock: object) -> None:
     """C1."""
     async with arena() as place:
         assert (await place.request("GET", slash + "?EIO=4&transport=polling")).status == 200
 
 
-async def test_messages_by_polling(autojump_clock: object) -> None:
+async def test_c1_messages_by_polling(autojump_clock: object) -> None:
     """C1: text and binary, several in one payload, both ways; a POST is answered with ok."""
     async with arena() as place:
         client = await place.open()
@@ -82,7 +84,7 @@ async def test_messages_by_polling(autojump_clock: object) -> None:
         assert await client.poll() == ["4hello", "bAAEC", "4\u20ac"]
 
 
-async def test_a_poll_waits_for_something_to_say(autojump_clock: object) -> None:
+async def test_c1_a_poll_waits_for_something_to_say(autojump_clock: object) -> None:
     """C1."""
     async with arena() as place, trio.open_nursery() as nursery:
         client = await place.open()
@@ -97,7 +99,7 @@ async def test_a_poll_waits_for_something_to_say(autojump_clock: object) -> None
         assert elapsed(begun) == pytest.approx(7, abs=0.01)
 
 
-async def test_messages_by_websocket(autojump_clock: object) -> None:
+async def test_c1_messages_by_websocket(autojump_clock: object) -> None:
     """C1: each packet its own frame; binary ones as they are, base64 read all the same."""
     async with arena() as place:
         socket = await place.upgrade()
@@ -112,7 +114,7 @@ async def test_messages_by_websocket(autojump_clock: object) -> None:
         await socket.close()
 
 
-async def test_a_client_that_answers_stays(autojump_clock: object) -> None:
+async def test_c1_a_client_that_answers_stays(autojump_clock: object) -> None:
     """C1: pings from the server, by both transports."""
     async with arena() as place:
         client = await place.open()
@@ -127,7 +129,7 @@ async def test_a_client_that_answers_stays(autojump_clock: object) -> None:
         assert not place.closed
 
 
-async def test_the_client_says_goodbye(autojump_clock: object) -> None:
+async def test_c1_c12_the_client_says_goodbye(autojump_clock: object) -> None:
     """C1, C12: packet 1; a poll that waits gets a noop, and the session is gone."""
     async with arena() as place, trio.open_nursery() as nursery:
         client = await place.open()
@@ -146,7 +148,7 @@ async def test_the_client_says_goodbye(autojump_clock: object) -> None:
     assert answers == [["4last"]] or answers == [["6"]]
 
 
-async def test_the_client_says_goodbye_by_websocket(autojump_clock: object) -> None:
+async def test_c1_the_client_says_goodbye_by_websocket(autojump_clock: object) -> None:
     """C1."""
     async with arena() as place:
         socket = await place.upgrade()
@@ -158,7 +160,7 @@ async def test_the_client_says_goodbye_by_websocket(autojump_clock: object) -> N
         assert place.closed[0][1] == 1000
 
 
-async def test_the_server_says_goodbye(autojump_clock: object) -> None:
+async def test_c1_the_server_says_goodbye(autojump_clock: object) -> None:
     """C1: to a poll that waits, to one that comes later, behind what still waits."""
     async with arena() as place:
         client = await place.open()

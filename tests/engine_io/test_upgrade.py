@@ -25,7 +25,7 @@ async def ended(socket: WebSocketClient) -> tuple[int, str]:
     return socket.closed
 
 
-async def test_upgrade(autojump_clock: object) -> None:
+async def test_c1_upgrade(autojump_clock: object) -> None:
     """C1: what waits goes out on the poll, then comes the noop, then the WebSocket."""
     async with arena() as place:
         client = await place.open()
@@ -52,7 +52,7 @@ async def test_upgrade(autojump_clock: object) -> None:
         await place.until(lambda: place.closed)
 
 
-async def test_a_poll_that_still_waits_gets_a_noop(autojump_clock: object) -> None:
+async def test_c1_a_poll_that_still_waits_gets_a_noop(autojump_clock: object) -> None:
     """C1: a client that moves in haste."""
     async with arena() as place, trio.open_nursery() as nursery:
         client = await place.open()
@@ -86,7 +86,7 @@ async def test_a_poll_that_is_hung_up_by_the_move(autojump_clock: object) -> Non
 
 
 @pytest.mark.parametrize("asks", [True, False])
-async def test_an_upgrade_that_stalls(asks: bool, autojump_clock: object) -> None:
+async def test_c13_an_upgrade_that_stalls(asks: bool, autojump_clock: object) -> None:
     """C13: the WebSocket is closed after ten seconds; polling goes on, quietly, and nothing is lost."""
     async with arena() as place:
         client = await place.open()
@@ -119,7 +119,7 @@ async def test_an_upgrade_that_stalls(asks: bool, autojump_clock: object) -> Non
 
 
 @pytest.mark.parametrize("wrong", ["2", "2prob", "3probe", "4hello", "5", "6", "1", "x", "", "2probe2", b"2probe"])
-async def test_a_wrong_probe(wrong: str | bytes, autojump_clock: object) -> None:
+async def test_c13_a_wrong_probe(wrong: str | bytes, autojump_clock: object) -> None:
     """C13: it ends the attempt; the session goes on, and may try again."""
     async with arena() as place:
         client = await place.open()
@@ -136,7 +136,7 @@ async def test_a_wrong_probe(wrong: str | bytes, autojump_clock: object) -> None
 
 
 @pytest.mark.parametrize("wrong", ["2", "4hello", "6", "1", "x", b"5", "close", "cut"])
-async def test_what_should_have_been_the_upgrade(wrong: str | bytes, autojump_clock: object) -> None:
+async def test_c13_what_should_have_been_the_upgrade(wrong: str | bytes, autojump_clock: object) -> None:
     """C13: a bad packet, a close or a cut after a good probe."""
     async with arena() as place:
         client = await place.open()
@@ -158,7 +158,7 @@ async def test_what_should_have_been_the_upgrade(wrong: str | bytes, autojump_cl
         await again.close()
 
 
-async def test_no_storm_of_noops(autojump_clock: object) -> None:
+async def test_c13_no_storm_of_noops(autojump_clock: object) -> None:
     """C13: a client that polls and probes as fast as it can gets at most 20 noops a second."""
     async with arena() as place:
         client = await place.open()
@@ -175,7 +175,7 @@ async def test_no_storm_of_noops(autojump_clock: object) -> None:
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_probes_are_answered_no_faster_than_they_are_read(autojump_clock: object) -> None:
+async def test_c13_probes_are_answered_no_faster_than_they_are_read(autojump_clock: object) -> None:
     """C13: who asks and never listens does not fill the server's memory."""
     async with arena() as place:
         client = await place.open()
@@ -190,7 +190,7 @@ async def test_probes_are_answered_no_faster_than_they_are_read(autojump_clock: 
         await client.send("1")
 
 
-async def test_a_second_upgrade_while_one_is_under_way(autojump_clock: object) -> None:
+async def test_c14_a_second_upgrade_while_one_is_under_way(autojump_clock: object) -> None:
     """C14: the second is closed, the first does not notice."""
     async with arena() as place:
         client = await place.open()
@@ -209,7 +209,7 @@ async def test_a_second_upgrade_while_one_is_under_way(autojump_clock: object) -
         await first.close()
 
 
-async def test_upgrades_of_sessions_that_are_over(autojump_clock: object) -> None:
+async def test_c14_upgrades_of_sessions_that_are_over(autojump_clock: object) -> None:
     """C14: 400 when it is gone; closed while it goes."""
     async with arena() as place:
         gone = await place.open()
@@ -231,7 +231,7 @@ UPGRADE = [
 ]
 
 
-async def test_an_upgrade_where_none_is_allowed(autojump_clock: object) -> None:
+async def test_c1_an_upgrade_where_none_is_allowed(autojump_clock: object) -> None:
     """C1."""
     async with arena(transport={"allow_upgrades": False}) as place:
         client = await place.open()
@@ -243,7 +243,7 @@ async def test_an_upgrade_where_none_is_allowed(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_polling_on_a_session_that_has_moved(method: str, autojump_clock: object) -> None:
+async def test_c8_polling_on_a_session_that_has_moved(method: str, autojump_clock: object) -> None:
     """C8: 400, and the session is unharmed."""
     async with arena() as place:
         client = await place.open()
@@ -261,7 +261,7 @@ async def test_polling_on_a_session_that_has_moved(method: str, autojump_clock: 
             await socket.close()
 
 
-async def test_two_hundred_races(autojump_clock: object) -> None:
+async def test_c14_two_hundred_races(autojump_clock: object) -> None:
     """C14: of two upgrades at once exactly one wins, whoever it is; the other is closed."""
     async with arena() as place:
 
@@ -405,7 +405,7 @@ async def test_a_send_that_waits_goes_on_after_the_move(autojump_clock: object) 
         assert await ended(socket) == (1000, "")
 
 
-async def test_a_websocket_that_is_lost_ends_its_session(autojump_clock: object) -> None:
+async def test_c1_a_websocket_that_is_lost_ends_its_session(autojump_clock: object) -> None:
     """C1."""
     async with arena() as place:
         client = await place.open()
@@ -416,7 +416,7 @@ async def test_a_websocket_that_is_lost_ends_its_session(autojump_clock: object)
         assert (await client.raw_poll()).status == 400
 
 
-async def test_heartbeats_after_the_move(autojump_clock: object) -> None:
+async def test_c1_heartbeats_after_the_move(autojump_clock: object) -> None:
     """C1: also when the ping waits for a poll as the move is made."""
     async with arena() as place:
         for move_at in (1, 26):

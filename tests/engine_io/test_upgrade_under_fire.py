@@ -213,13 +213,13 @@ async def upgrade_many(count: int, seed: int, **options: Any) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_upgrades_under_fire(seed: int, autojump_clock: object) -> None:
+async def test_c16_upgrades_under_fire(seed: int, autojump_clock: object) -> None:
     """C16, a part of it."""
     seen = await upgrade_many(100, seed * 1_000_000)
     assert min(seen.values()) > 100, seen
 
 
-async def test_upgrades_under_fire_with_small_payloads(autojump_clock: object) -> None:
+async def test_c16_upgrades_under_fire_with_small_payloads(autojump_clock: object) -> None:
     """C16, with polls that carry a message or two."""
     seen = await upgrade_many(40, 7_000_000, max_length=5000)
     assert min(seen.values()) > 40, seen
@@ -228,7 +228,7 @@ async def test_upgrades_under_fire_with_small_payloads(autojump_clock: object) -
 @pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("AHTRANSPORT_SLOW") != "1", reason="takes minutes: set AHTRANSPORT_SLOW=1")
 @pytest.mark.parametrize("seed", range(10, 20))
-async def test_ten_thousand_upgrades_under_fire(seed: int, autojump_clock: object) -> None:
+async def test_c16_ten_thousand_upgrades_under_fire(seed: int, autojump_clock: object) -> None:
     """C16."""
     seen = await upgrade_many(1000, seed * 1_000_000)
     assert min(seen.values()) > 1000, seen

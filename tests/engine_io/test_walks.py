@@ -165,7 +165,7 @@ class Walk:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(STEPS), min_size=3, max_size=25))
-def test_random_walks(steps: list[str]) -> None:
+def test_c5_to_c18_random_walks(steps: list[str]) -> None:
     """C5 to C18, in every order."""
 
     async def walk() -> None:

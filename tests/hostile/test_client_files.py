@@ -40,7 +40,7 @@ async def served_from_memory(caplog: pytest.LogCaptureFixture, **options: Any) -
 # -- what can't be written
 
 
-async def test_a_file_stands_where_a_directory_should_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_h15_a_file_stands_where_a_directory_should_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "public").mkdir()
     (tmp_path / "public" / "javascript").write_bytes(b"a file")
     assert "served from memory" in await served_from_memory(caplog)
@@ -56,7 +56,7 @@ async def test_a_directory_stands_where_a_file_should_be(tmp_path: Path, caplog:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_directory_that_may_not_be_written_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_h15_a_directory_that_may_not_be_written_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     public = tmp_path / "public"
     public.mkdir(mode=0o555)
     assert "Permission denied" in await served_from_memory(caplog)
@@ -67,7 +67,7 @@ async def test_a_directory_that_may_not_be_written_to(tmp_path: Path, caplog: py
 @pytest.mark.parametrize(
     "error", [PermissionError(13, "no permission"), OSError(28, "no space"), OSError(30, "read-only")]
 )
-async def test_whatever_fails_the_old_file_stays(
+async def test_h15_whatever_fails_the_old_file_stays(
     call: str, error: OSError, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "public" / "javascript" / f"{NAME}.js"
@@ -83,7 +83,7 @@ async def test_whatever_fails_the_old_file_stays(
     assert old.read_bytes() == b"old"
 
 
-async def test_a_disk_that_hangs_holds_up_neither_start_nor_end(
+async def test_h15_a_disk_that_hangs_holds_up_neither_start_nor_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "public").mkdir()
@@ -139,21 +139,21 @@ def on_its_own_disk(options: str, before: str = "true") -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_h15_a_full_disk(tmp_path: Path) -> None:
     logged, *files = on_its_own_disk("size=16k")
     assert logged.startswith("the browser client can't be written and is served from memory:")
     assert "No space left on device" in logged
     assert files == []
 
 
-def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
+def test_h15_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     old = f"public/javascript/{NAME}.js"
     logged, *files = on_its_own_disk("size=16k", f"mkdir public/javascript && echo old > {old}")
     assert "No space left on device" in logged
     assert files == [old]
 
 
-def test_a_read_only_disk(tmp_path: Path) -> None:
+def test_h15_a_read_only_disk(tmp_path: Path) -> None:
     [logged] = on_its_own_disk("ro")
     assert "Read-only file system" in logged
 
@@ -171,7 +171,7 @@ files.write_file(Path(sys.argv[1]), b"new" * 100000)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_crash_in_the_middle_leaves_the_old_file(call: str, tmp_path: Path) -> None:
+def test_h15_a_crash_in_the_middle_leaves_the_old_file(call: str, tmp_path: Path) -> None:
     path = tmp_path / "client.js"
     path.write_bytes(b"old")
     done = subprocess.run([sys.executable, "-c", CRASH, str(path), call], capture_output=True, timeout=60)
@@ -183,7 +183,7 @@ def test_a_crash_in_the_middle_leaves_the_old_file(call: str, tmp_path: Path) ->
     assert all(one.name.startswith(".") for one in tmp_path.iterdir() if one != path)
 
 
-def test_two_servers_that_write_at_once_leave_one_of_their_files(tmp_path: Path) -> None:
+def test_h15_two_servers_that_write_at_once_leave_one_of_their_files(tmp_path: Path) -> None:
     path = tmp_path / "client.js"
     contents = [b"a" * 300_000, b"b" * 200_000]
     write_file(path, contents[0])

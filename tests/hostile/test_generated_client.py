@@ -67,7 +67,7 @@ OPTIONS = st.fixed_dictionaries(
 @needs_node
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(OPTIONS, min_size=1, max_size=8))
-def test_options_are_data_whatever_is_in_them(several: list[dict[str, Any]]) -> None:
+def test_g13_options_are_data_whatever_is_in_them(several: list[dict[str, Any]]) -> None:
     scripts, wanted = [], []
     for options in several:
         server = Server(
@@ -103,7 +103,7 @@ def test_options_are_data_whatever_is_in_them(several: list[dict[str, Any]]) -> 
 
 
 @given(VALUES)
-def test_a_literal_says_what_went_in(value: Any) -> None:
+def test_g13_a_literal_says_what_went_in(value: Any) -> None:
     encoded = to_json(value)
     assert encoded.isascii()
     assert json.loads(encoded) == value

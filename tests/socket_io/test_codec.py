@@ -182,7 +182,7 @@ def test_what_python_has_beside_json(value: Any) -> None:
     assert attachments(frame.data) == len(parts)
 
 
-def test_numbers_and_text_that_javascript_has_otherwise() -> None:
+def test_d15_numbers_and_text_that_javascript_has_otherwise() -> None:
     """D15: as ``JSON.stringify`` writes them."""
     data = ["a", float("nan"), float("inf"), 2**70, "\ud800"]
     (encoded,) = wire(text_codec().encode(Frame(Kind.EVENT, "/", None, data)))
@@ -203,7 +203,7 @@ def _cycle() -> Any:
 @pytest.mark.parametrize("value", [_Strange(), {b"a": 1}, {(1, 2): 3}, _cycle(), [_cycle(), b""], object])
 @pytest.mark.parametrize("make", [text_codec, messagepack_codec])
 @pytest.mark.parametrize("number", [None, 1])
-def test_what_can_not_be_carried(value: Any, make: Any, number: int | None) -> None:
+def test_d15_what_can_not_be_carried(value: Any, make: Any, number: int | None) -> None:
     """D15."""
     if make is messagepack_codec and isinstance(value, dict):
         pytest.skip("MessagePack has such keys")
@@ -213,7 +213,7 @@ def test_what_can_not_be_carried(value: Any, make: Any, number: int | None) -> N
 
 @pytest.mark.parametrize("name", sorted(RESERVED))
 @pytest.mark.parametrize("make", [text_codec, messagepack_codec])
-def test_reserved_names(name: str, make: Any) -> None:
+def test_d4_reserved_names(name: str, make: Any) -> None:
     """D4: neither in nor out."""
     with pytest.raises(ValueError, match="not for applications"):
         make().encode(Frame(Kind.EVENT, "/", None, [name]))
@@ -224,7 +224,7 @@ def test_reserved_names(name: str, make: Any) -> None:
 # -- in: D5, D7
 
 
-def test_the_limit_of_attachments_together() -> None:
+def test_d5_the_limit_of_attachments_together() -> None:
     """D5: at the limit and one past it."""
     codec = TextCodec(JSONParser(), 10)
     head = '52-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
@@ -263,7 +263,7 @@ def test_the_limit_of_attachments_together() -> None:
         {},
     ],
 )
-def test_messagepack_that_is_no_packet(packet: Any) -> None:
+def test_d14_messagepack_that_is_no_packet(packet: Any) -> None:
     """D14."""
     refused(messagepack_codec(), msgspec.msgpack.encode(packet))
 
@@ -286,7 +286,7 @@ def test_messagepack_that_is_no_packet(packet: Any) -> None:
         b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x91\x81\x90\x01",
     ],
 )
-def test_messagepack_that_is_none(data: bytes) -> None:
+def test_d14_messagepack_that_is_none(data: bytes) -> None:
     """D14: refused, and at once."""
     best = 1e9
     for _ in range(5):
@@ -301,7 +301,7 @@ def test_messagepack_is_binary() -> None:
     assert not messagepack_codec().waiting
 
 
-def test_a_name_that_is_a_number() -> None:
+def test_d3_a_name_that_is_a_number() -> None:
     """D3: as JavaScript writes it."""
     for written, name in (("1", "1"), ("1.0", "1"), ("-0.5", "-0.5"), ("1e3", "1000"), ("1e300", "1e+300")):
         assert decode(text_codec(), f"2[{written}]").data == [name]
@@ -309,7 +309,7 @@ def test_a_name_that_is_a_number() -> None:
 
 
 @pytest.mark.parametrize("filler", ["9", "[", "{", '"', "/", ",", "-", "\\", "a", "\u0663", " "])
-def test_a_megabyte_of_anything_takes_no_time(filler: str) -> None:
+def test_f12_a_megabyte_of_anything_takes_no_time(filler: str) -> None:
     """F12: headers, ids and namespaces are read in linear time."""
     for head in ("2", "51-", "2/", '2["', "3", ""):
         before = time.perf_counter()

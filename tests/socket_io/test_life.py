@@ -33,7 +33,7 @@ async def ended(wire: Any) -> list[str | bytes]:
 
 
 @pytest.mark.parametrize("transport", OPEN)
-async def test_no_namespace_within_the_time(transport: str, autojump_clock: object) -> None:
+async def test_d2_no_namespace_within_the_time(transport: str, autojump_clock: object) -> None:
     """D2: 45 seconds; refusals do not prolong it."""
     async with hall() as place:
         begun = trio.current_time()
@@ -46,7 +46,7 @@ async def test_no_namespace_within_the_time(transport: str, autojump_clock: obje
         assert place.opened == []
 
 
-async def test_the_time_is_an_option(autojump_clock: object) -> None:
+async def test_d2_the_time_is_an_option(autojump_clock: object) -> None:
     """D2: npm's spelling, milliseconds."""
     async with hall(transport={"connectTimeout": 1500}) as place:
         begun = trio.current_time()
@@ -57,7 +57,7 @@ async def test_the_time_is_an_option(autojump_clock: object) -> None:
             Server(config={}, transformer="socket.io", transport=transport)
 
 
-async def test_a_client_that_has_left_its_last_namespace(autojump_clock: object) -> None:
+async def test_d2_a_client_that_has_left_its_last_namespace(autojump_clock: object) -> None:
     """D2: it has the same time again, and may come back within it."""
     async with hall() as place:
         begun = trio.current_time()
@@ -77,7 +77,7 @@ async def test_a_client_that_has_left_its_last_namespace(autojump_clock: object)
         assert [code for _, code, _ in place.closed] == [1000, 1000]
 
 
-async def test_a_client_whose_last_namespace_the_server_has_left(autojump_clock: object) -> None:
+async def test_d2_a_client_whose_last_namespace_the_server_has_left(autojump_clock: object) -> None:
     """D2: it is told, and has ``close_timeout`` to hang up or ask for another."""
     async with hall() as place:
         wire = await place.connected()
@@ -88,7 +88,7 @@ async def test_a_client_whose_last_namespace_the_server_has_left(autojump_clock:
 
 
 @pytest.mark.parametrize("transport", OPEN)
-async def test_attachments_that_do_not_come(transport: str, autojump_clock: object) -> None:
+async def test_d5_attachments_that_do_not_come(transport: str, autojump_clock: object) -> None:
     """D5: 10 seconds for all of them, not for each."""
     async with hall() as place:
         wire = await OPEN[transport](place.dial)
@@ -104,7 +104,7 @@ async def test_attachments_that_do_not_come(transport: str, autojump_clock: obje
         assert place.heard == []
 
 
-async def test_attachments_together(autojump_clock: object) -> None:
+async def test_d5_attachments_together(autojump_clock: object) -> None:
     """D5: no more than ``max_length``."""
     async with hall(max_length=1000) as place:
         wire = await place.connected()
@@ -117,7 +117,7 @@ async def test_attachments_together(autojump_clock: object) -> None:
 # -- D8: acknowledgements
 
 
-async def test_acks_of_others_settle_nothing(autojump_clock: object) -> None:
+async def test_d8_acks_of_others_settle_nothing(autojump_clock: object) -> None:
     """D8: neither another client's nor another namespace's; the right one does, once."""
     async with hall(populate) as place, trio.open_nursery() as nursery:
         wire, other = await place.connected(), await place.connected()
@@ -140,7 +140,7 @@ async def test_acks_of_others_settle_nothing(autojump_clock: object) -> None:
         assert not place.closed
 
 
-async def test_a_client_that_never_answers(autojump_clock: object) -> None:
+async def test_d16_a_client_that_never_answers(autojump_clock: object) -> None:
     """D16: at most ``max_calls`` wait, each for its time; nothing is left of them."""
     async with hall(max_calls=50) as place, trio.open_nursery() as nursery:
         wire = await place.connected()
@@ -168,7 +168,7 @@ async def test_a_client_that_never_answers(autojump_clock: object) -> None:
 # -- D9: namespaces
 
 
-async def test_unknown_namespaces_leave_nothing(autojump_clock: object) -> None:
+async def test_d9_unknown_namespaces_leave_nothing(autojump_clock: object) -> None:
     """D9: 2,000 names that nobody has, and as many that a pattern allows but an authorizer refuses."""
 
     def prepare(server: Server) -> None:
@@ -196,7 +196,7 @@ async def test_unknown_namespaces_leave_nothing(autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_dynamic_namespaces_go_with_their_last_client(autojump_clock: object) -> None:
+async def test_d9_dynamic_namespaces_go_with_their_last_client(autojump_clock: object) -> None:
     """D9."""
     async with hall() as place:
         namespaces = place.server._namespaces
@@ -209,7 +209,7 @@ async def test_dynamic_namespaces_go_with_their_last_client(autojump_clock: obje
             assert not namespaces._passing
 
 
-async def test_namespaces_at_the_limit(autojump_clock: object) -> None:
+async def test_d9_namespaces_at_the_limit(autojump_clock: object) -> None:
     """D9: 16, counting those that are still being judged; one that was left makes room."""
     gate = trio.Event()
 
@@ -237,7 +237,7 @@ async def test_namespaces_at_the_limit(autojump_clock: object) -> None:
         assert "too many namespaces" in place.reasons
 
 
-async def test_a_name_at_the_limit(autojump_clock: object) -> None:
+async def test_d9_a_name_at_the_limit(autojump_clock: object) -> None:
     """D9: 255 characters are asked about, 256 are not."""
     asked: list[int] = []
 
@@ -257,7 +257,7 @@ async def test_a_name_at_the_limit(autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_a_function_that_changes_its_mind(autojump_clock: object) -> None:
+async def test_d9_a_function_that_changes_its_mind(autojump_clock: object) -> None:
     """D9: whoever was let into a namespace is in no other when it is gone meanwhile."""
     allowed = {"/club"}
 
@@ -276,7 +276,7 @@ async def test_a_function_that_changes_its_mind(autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_a_client_that_goes_while_it_is_judged(autojump_clock: object) -> None:
+async def test_d2_a_client_that_goes_while_it_is_judged(autojump_clock: object) -> None:
     """D2: nothing is opened for it; an event that comes too early ends it."""
 
     def prepare(server: Server) -> None:
@@ -296,7 +296,7 @@ async def test_a_client_that_goes_while_it_is_judged(autojump_clock: object) -> 
         assert place.opened == []
 
 
-async def test_a_client_that_reads_no_answers(autojump_clock: object) -> None:
+async def test_d9_a_client_that_reads_no_answers(autojump_clock: object) -> None:
     """D9: refusals are limited like all that waits for a client."""
     async with hall(max_backlog_messages=100) as place:
         wire = await OPEN["polling"](place.dial)
@@ -310,7 +310,7 @@ async def test_a_client_that_reads_no_answers(autojump_clock: object) -> None:
 
 
 @pytest.mark.parametrize("transport", OPEN)
-async def test_attachments_follow_their_header(transport: str, autojump_clock: object) -> None:
+async def test_d11_attachments_follow_their_header(transport: str, autojump_clock: object) -> None:
     """D11: 1,000 events at once from as many tasks, half of them binary; no message comes between the parts."""
     async with hall(max_backlog_messages=100_000) as place, trio.open_nursery() as nursery:
         wire = await OPEN[transport](place.dial)
@@ -353,7 +353,7 @@ async def test_attachments_follow_their_header(transport: str, autojump_clock: o
 # -- D12, D13: handlers
 
 
-async def test_handlers_start_in_order(autojump_clock: object) -> None:
+async def test_d12_handlers_start_in_order(autojump_clock: object) -> None:
     """D12: 1,000 numbered events, async functions that take their time; the acks are complete."""
     started: list[int] = []
     dice = random.Random(12)
@@ -394,7 +394,7 @@ async def _fail() -> None:
 
 
 @pytest.mark.parametrize("plain", [True, False])
-async def test_handlers_that_fail(plain: bool, autojump_clock: object) -> None:
+async def test_d13_handlers_that_fail(plain: bool, autojump_clock: object) -> None:
     """D13: logged once each, told to ``on_error``, no ack; the connection lives, and so do the client's others."""
     told: list[str] = []
 
@@ -449,7 +449,7 @@ async def test_handlers_that_fail(plain: bool, autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_an_ack_that_comes_too_late(autojump_clock: object) -> None:
+async def test_d13_an_ack_that_comes_too_late(autojump_clock: object) -> None:
     """D13: a function that finds its client gone has not failed."""
 
     def prepare(server: Server) -> None:
@@ -473,7 +473,7 @@ async def test_an_ack_that_comes_too_late(autojump_clock: object) -> None:
         await trio.sleep(2)
 
 
-async def test_a_message_that_fails_ends_the_session(autojump_clock: object) -> None:
+async def test_d13_a_message_that_fails_ends_the_session(autojump_clock: object) -> None:
     """D13: as on other transformers, 1011; the client, in all its namespaces, may come back."""
 
     def prepare(server: Server) -> None:
@@ -498,7 +498,7 @@ async def test_a_message_that_fails_ends_the_session(autojump_clock: object) -> 
 # -- plain messages
 
 
-async def test_plain_messages(autojump_clock: object) -> None:
+async def test_d1_plain_messages(autojump_clock: object) -> None:
     """D1: ``send`` and iteration are the event "message", with or without an ack that is never given."""
     got: list[Any] = []
 
@@ -518,7 +518,7 @@ async def test_plain_messages(autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_messages_go_to_the_catch_all_where_nothing_else_takes_them(autojump_clock: object) -> None:
+async def test_d1_messages_go_to_the_catch_all_where_nothing_else_takes_them(autojump_clock: object) -> None:
     """D1."""
     async with hall() as place:
         wire = await place.connected()
@@ -530,7 +530,7 @@ async def test_messages_go_to_the_catch_all_where_nothing_else_takes_them(autoju
 # -- D15: what can't be carried
 
 
-async def test_nothing_half_sent(autojump_clock: object) -> None:
+async def test_d15_nothing_half_sent(autojump_clock: object) -> None:
     """D15: the caller hears of it, the client hears nothing."""
     cycle: list[Any] = []
     cycle.append(cycle)
@@ -555,7 +555,7 @@ async def test_nothing_half_sent(autojump_clock: object) -> None:
 # -- the other parser
 
 
-async def test_messagepack(autojump_clock: object) -> None:
+async def test_d1_d4_d14_messagepack(autojump_clock: object) -> None:
     """D1, D4, D14: the same rules, in one binary message each."""
 
     def pack(kind: int, data: Any = None, namespace: str = "/", number: int | None = None) -> bytes:

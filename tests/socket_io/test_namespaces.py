@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DYNAMIC = re.compile(r"/room-\d+")
 
 
-async def test_each_has_its_own(autojump_clock: object) -> None:
+async def test_d1_each_has_its_own(autojump_clock: object) -> None:
     """D1: connections, rooms and broadcasts of one reach nobody in another."""
     seen: list[tuple[str, str]] = []
 
@@ -49,7 +49,7 @@ async def test_each_has_its_own(autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_messages_of_a_namespace(autojump_clock: object) -> None:
+async def test_d1_messages_of_a_namespace(autojump_clock: object) -> None:
     """D1: a handler of its own, or ``on_message``; not both. Transforms see its messages only."""
 
     async def shout(connection: Connection) -> None:
@@ -84,7 +84,7 @@ async def test_messages_of_a_namespace(autojump_clock: object) -> None:
         await wire.close()
 
 
-async def test_a_passing_namespace_may_stay(autojump_clock: object) -> None:
+async def test_d9_a_passing_namespace_may_stay(autojump_clock: object) -> None:
     """D9: once the application names it, it does not go with its last client, and keeps what the pattern gave it."""
 
     def prepare(server: Server) -> None:
@@ -103,7 +103,7 @@ async def test_a_passing_namespace_may_stay(autojump_clock: object) -> None:
         assert "/room-1" in {application.name for application in namespaces}
 
 
-async def test_a_function_that_fails_lets_nobody_in(autojump_clock: object) -> None:
+async def test_d9_a_function_that_fails_lets_nobody_in(autojump_clock: object) -> None:
     """D9: it is asked about any name, so its failure is logged each time, and means no."""
 
     def broken(name: str) -> bool:
@@ -186,7 +186,7 @@ async def test_a_client_that_does_not_read(autojump_clock: object) -> None:
         assert {code for _, code, _ in place.closed} <= {1013, 1006}
 
 
-async def test_credentials_come_with_the_connect(autojump_clock: object) -> None:
+async def test_d1_credentials_come_with_the_connect(autojump_clock: object) -> None:
     """D1: each namespace has its own; the application sees them on the request and on the connection."""
     seen: list[Any] = []
 

@@ -73,7 +73,7 @@ async def until_closed(wire: Wire) -> list[str | bytes]:
 
 
 @pytest.mark.parametrize("transport", OPEN)
-async def test_both_do_the_same(transport: str) -> None:
+async def test_d1_to_d10_both_do_the_same(transport: str) -> None:
     """D1 to D10, "must be seen": what npm does is what the cases say of it, and so is what ours does."""
     async with raw_socketio_oracle({}) as url:
         theirs = await outcomes(url, transport)
@@ -93,7 +93,7 @@ def test_every_difference_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize("transport", OPEN)
-async def test_both_end_a_client_that_connects_to_nothing(transport: str) -> None:
+async def test_d2_both_end_a_client_that_connects_to_nothing(transport: str) -> None:
     """D2: here after 0.2 seconds."""
     server = Server(config={}, transformer="socket.io", port=0, host="127.0.0.1", transport={"connectTimeout": 200})
     for place in (raw_socketio_oracle({"connectTimeout": 200}), running(server)):

@@ -10,7 +10,7 @@ from socket_io.support import CLOSED, OPEN, hall, play
 
 @pytest.mark.parametrize("transport", OPEN)
 @pytest.mark.parametrize("item", ITEMS)
-async def test_what_comes_of_it(item: str, transport: str, autojump_clock: object) -> None:
+async def test_d1_to_d10_what_comes_of_it(item: str, transport: str, autojump_clock: object) -> None:
     """D1 to D10: the outcome is as said, one session after the other; whatever it is, the server is as before."""
     async with hall() as place:
         for case in CASES:
@@ -23,7 +23,7 @@ async def test_what_comes_of_it(item: str, transport: str, autojump_clock: objec
                 await wire.close()
 
 
-async def test_a_client_that_breaks_the_rules_leaves_no_others_behind(autojump_clock: object) -> None:
+async def test_d10_a_client_that_breaks_the_rules_leaves_no_others_behind(autojump_clock: object) -> None:
     """D10: all its namespaces hear of it, once, and the session is over by whatever carries it."""
     async with hall() as place:
         wire = await place.connected()

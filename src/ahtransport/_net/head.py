@@ -106,6 +106,7 @@ class HeadReader:
         """
         if not self._seen and (end := self._plain_end(data)):
             return end
+        begin = self._seen
         while (feed := data.find(b"\n", self._seen)) >= 0:
             stop = feed - 1
             if stop < self._line or data[stop] != _CR:
@@ -123,7 +124,7 @@ class HeadReader:
                 if self._fields > self._limits.fields:
                     raise Reject(431, "there are too many header fields")
             self._line = self._seen = feed + 1
-        if data.find(b"\0", self._seen) >= 0:
+        if data.find(b"\0", begin) >= 0:  # (a body may have some, but there is none yet)
             raise Reject(400, "there is a NUL")
         self._seen = len(data)
         self._check_line(data, len(data) - data.endswith(b"\r"))

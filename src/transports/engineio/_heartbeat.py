@@ -5,7 +5,8 @@ state     what is awaited                    next
 ========= ================================== ======================================================
 QUIET     the next ping's time               WAITING: the ping is on its way, or waits for a poll
 WAITING   the pong                           QUIET: it came; expired after ``timeout``, once longer
-                                             if another packet came meanwhile
+                                             if another packet came meanwhile; pinged anew if the
+                                             server itself stood still
 STOPPED   nothing                            none
 ========= ================================== ======================================================
 """
@@ -81,6 +82,9 @@ class Heartbeat:
             # The pong may be behind what came meanwhile. One more chance, as in npm engine.io: the second time round
             # the first packet heard is too old.
             self._timer = self._core.at(self._heard_at + self._timeout, self._due)
+        elif self._core.awake_since() + self._timeout > now:
+            self._state = _State.QUIET
+            self._due()
         else:
             self._expire()
 

@@ -1,0 +1,8 @@
+"""The targets, a module per layer; importing this package registers them."""
+
+from __future__ import annotations
+
+from fuzz.core import TARGETS
+from fuzz.targets import config, engineio, http, messages, requests, socketio, verbs, websocket
+
+__all__ = ["TARGETS", "config", "engineio", "http", "messages", "requests", "socketio", "verbs", "websocket"]
