@@ -117,7 +117,7 @@ def types(session: nox.Session) -> None:
         if entry.name != "__pycache__":
             (package / entry.name).symlink_to(entry)
     (package / "transports").symlink_to(ROOT / "src" / "transports")
-    paths = [str(package), "tests", "examples", "noxfile.py"]
+    paths = [str(package), "tests", "examples", "soak", "noxfile.py"]
     session.run("mypy", *paths, env={"MYPYPATH": str(tree)})
 
 
@@ -235,6 +235,17 @@ def bench(session: nox.Session) -> None:
     pythons = [PYTHONS[-1], *([PYTHONS[0]] if len(PYTHONS) > 1 else [])]
     chosen = [] if "--python" in session.posargs or "--from" in session.posargs else ["--python", *pythons]
     session.run("python", "benchmarks/run.py", *session.posargs, *chosen)
+
+
+@nox.session(python=PYTHONS[-1])
+def soak(session: nox.Session) -> None:
+    """Thousands of numbered conversations for an hour; not part of the default run. Options go after ``--``."""
+    if not sys.platform.startswith("linux"):
+        session.skip("the soak needs Linux")
+    session.install("-e", ".[test]")
+    if shutil.which("npm") is not None:
+        npm_ci(session, CLIENTS)
+    session.run("python", "-m", "soak", *session.posargs)
 
 
 @nox.session(name="bench-smoke", python=HERE)

@@ -1,4 +1,4 @@
-"""The soak: ``python -m soak --minutes 60 --connections 5000``, or ``python -m nox -s soak -- …``; README.md tells more."""
+"""The soak: ``python -m soak --minutes 60 --connections 5000``; README.md tells more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,8 @@ class Child:
     async def tell(self, word: str) -> None:
         """Tell it something; it may be over."""
         assert self.process.stdin is not None
-        try:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self.process.stdin.send_all(word.encode() + b"\n")
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
 
 
 class Soak:
@@ -154,8 +153,8 @@ class Soak:
             await self._listening.wait()
             start = await self.ask(server)
             silent = int(options.minutes > 1)  # it takes the server a minute to find out
-            crowd_options = map(str, (self.port, options.connections, options.rate, options.churn, silent, options.period))
-            children = [Child(self, "crowd", python, "-m", "soak.crowd", *crowd_options)]
+            wanted = (self.port, options.connections, options.rate, options.churn, silent, options.period)
+            children = [Child(self, "crowd", python, "-m", "soak.crowd", *map(str, wanted))]
             if options.real:
                 children += self.real_clients(python)
             for child in children:
@@ -260,7 +259,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description="Many numbered conversations with one server, for long.")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
     parser.add_argument("--connections", type=int, default=5000, help="how many raw clients (default: 5000)")
-    parser.add_argument("--rate", type=float, default=300.0, help="what they say in a second, all of them (default: 300)")
+    parser.add_argument("--rate", type=float, default=300.0, help="what all of them say in a second (default: 300)")
     parser.add_argument("--churn", type=float, default=10.0, help="how many leave in a second (default: 10)")
     parser.add_argument("--real", type=int, default=20, help="clients of each library; 0: none (default: 20)")
     parser.add_argument("--period", type=float, default=10.0, help="seconds between two samples (default: 10)")

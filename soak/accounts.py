@@ -99,9 +99,9 @@ class Latencies:
 class Reconciliation:
     """Lays what clients say of themselves beside what the server says of them.
 
-    A client's record: ``{"key", "sent", "received", "end"}``; the server's: ``{"key", "received", "sent", "code"}``; both with
-    ``lost``, ``doubled``, ``reordered`` and ``wrong`` of what they received. Only where a client left in good order
-    (``end`` is ``"clean"``) do all numbers have to agree; else the last ones may have been on their way.
+    A client's record: ``{"key", "sent", "received", "end"}``; the server's: ``{"key", "sent", "received", "code"}``;
+    both with ``lost``, ``doubled``, ``reordered`` and ``wrong`` of what they received. Only where a client left in good
+    order (``end`` is ``"clean"``) do all numbers have to agree; else the last ones may have been on their way.
     """
 
     def __init__(self) -> None:
@@ -145,10 +145,7 @@ class Reconciliation:
             self.troubles.append(f"{what}: {detail}")
 
     def finish(self) -> None:
-        """Say that no more records come: what has no counterpart by now is a fault.
-
-        A client that never got an answer to its handshake says nothing, and need not be known to the server.
-        """
+        """Say that no more records come: what has no counterpart by now is a fault."""
         for side, record in self._halves.values():
             self.fault("unmatched", f"only the {side} knows of {record}")
         self._halves.clear()

@@ -1,10 +1,11 @@
-"""What carries a raw client's messages: a WebSocket, or an Engine.IO session that polls, or moves from one to the other."""
+"""What carries a raw client's messages: a WebSocket, or an Engine.IO session, which may move from polls to one."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections import Counter, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Carrier", "EngineIO", "Plain"]
 
-_FRESH = 3.0  # seconds for which a connection may be used again: the server closes idle ones after five
+_FRESH = 3.0  # seconds since a request for which its connection takes another: the server closes idle ones after five
 
 
 class Carrier(Protocol):
@@ -232,16 +233,24 @@ class EngineIO:
 
     async def _get(self, target: str) -> str:
         assert self._poller is not None
-        status, _, body = await self._poller.request(f"GET {target} HTTP/1.1\r\n{self._headers}".rstrip())
+        head = f"GET {target} HTTP/1.1\r\n{self._headers}".rstrip()
+        try:
+            status, _, body = await self._poller.request(head)
+        except Closed:
+            if not self._poller.idle or self._leaving:
+                raise
+            # A client that was late met a connection that the server closes when it is idle for long; as browsers do:
+            self._counts["requests on idle connections, sent again"] += 1
+            self._poller.close()
+            self._poller = HTTP(await connect(self._port))
+            status, _, body = await self._poller.request(head)
         if status != 200:
             raise Refused(f"{status} {body!r}")
         return body.decode()
 
     async def _pong(self) -> None:
-        try:
+        with suppress(Closed):  # whoever reads will notice
             await self._packets("3")
-        except Closed:
-            pass  # whoever reads will notice
 
     async def write(self, *messages: str | bytes) -> None:
         """Send messages; while the session moves they wait.
@@ -273,8 +282,8 @@ class EngineIO:
             self._poster = HTTP(await connect(self._port))
         self._counts["posts"] += 1
         head = f"POST {self._session} HTTP/1.1\r\n{self._headers}Content-Type: text/plain;charset=UTF-8"
-        status, _, answer = await self._poster.request(head, body.encode())
         self._posted_at = trio.current_time()
+        status, _, answer = await self._poster.request(head, body.encode())
         if status != 200 or answer != b"ok":
             raise Closed(1006, f"a POST was answered with {status} {answer!r}")
 

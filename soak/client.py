@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
@@ -14,13 +15,14 @@ from soak.languages import Heard, Language, Primus, SocketIO
 from soak.wire import Closed, Refused
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
 __all__ = ["KINDS", "Client", "Crowd", "Kind"]
 
 ROOMS: Final = 50
 _PATIENCE: Final = 30.0  # seconds for an answer
-_SILENCE: Final = 75.0  # seconds after which the server must have ended a client that says nothing: 25 + 2 * 20, and some
+_SILENCE: Final = 75.0  # seconds after which a client that says nothing must have been ended: 25 + 2 * 20, and some
 
 
 class Kind(NamedTuple):
@@ -108,6 +110,7 @@ class Client:
         self.expected = False  # whether it is to be closed by the server
         self.slow_until = 0.0  # before that, what it takes long for is its own doing
         self._scope = trio.CancelScope()
+        self._answered = trio.Event()
         self._messages = 0
         self._asked: dict[Any, Callable[[dict[str, Any]], bool]] = {}
         self._room = f"room-{number % ROOMS}"
@@ -227,9 +230,10 @@ class Client:
         try:
             with trio.move_on_after(_PATIENCE) as patience:
                 for channel in self.channels.values():
-                    await self._call(channel, "bye", [], lambda answer, channel=channel: self._balanced(channel, answer))
-                while self._asked or any(one.pending or one.balance is None for one in self.channels.values()):
-                    await trio.sleep(0.05)
+                    await self._call(channel, "bye", [], partial(self._balanced, channel))
+                while self._waits():
+                    self._answered = trio.Event()
+                    await self._answered.wait()
             if patience.cancelled_caught:
                 asked = [*self._asked, *(list(one.pending) for one in self.channels.values())]
                 self.crowd.trouble("lost", f"{self.key} {self.kind}: no answer to {asked}")
@@ -241,6 +245,10 @@ class Client:
             return
         self.crowd.trouble("not ended", f"{self.key} {self.kind} said goodbye, and nothing came of it")
         self._scope.cancel()
+
+    def _waits(self) -> bool:
+        """Tell whether an answer is still to come."""
+        return bool(self._asked) or any(one.pending or one.balance is None for one in self.channels.values())
 
     # -- talking
 
@@ -299,6 +307,11 @@ class Client:
         if heard is None:
             return
         channel = self.channels[heard.namespace]
+        self._hear(channel, heard)
+        if self.ending:
+            self._answered.set()
+
+    def _hear(self, channel: Channel, heard: Heard) -> None:
         match heard:
             case Heard("event", _, "down", [number, at, body]):
                 channel.came.take(number)
@@ -329,10 +342,8 @@ class Client:
 
     def _soon(self, *messages: str | bytes) -> None:
         async def write() -> None:
-            try:
+            with suppress(Closed):  # who reads will notice
                 await self.carrier.write(*messages)
-            except Closed:
-                pass  # who reads will notice
 
         self._nursery.start_soon(write)
 

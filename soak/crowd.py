@@ -1,7 +1,7 @@
 """The raw clients, thousands in one process: ``python -m soak.crowd PORT CONNECTIONS RATE CHURN SILENT PERIOD``.
 
-It says on standard output, one JSON text a line, how each connection ended, what must not happen, and every ``PERIOD`` seconds
-what it has counted. On ``stop``, or the end of its standard input, everybody leaves in good order.
+It says on standard output, one JSON text a line, how each connection ended, what must not happen, and every so many
+seconds what it has counted. On ``stop``, or the end of its standard input, everybody leaves in good order.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -107,10 +108,8 @@ class Population:
                 await self._ask(client, "drown", 250, 60000)
 
     async def _ask(self, client: Client, *request: Any) -> None:
-        try:
+        with suppress(Closed):  # it will notice for itself
             await client.request(*request)
-        except Closed:
-            pass  # it will notice for itself
 
 
 async def end_all(population: Population) -> None:
@@ -173,4 +172,5 @@ async def main(port: int, connections: int, rate: float, churn: float, silent: f
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:]))
+    rate, churn, silent, period = map(float, sys.argv[3:])
+    trio.run(main, int(sys.argv[1]), int(sys.argv[2]), rate, churn, silent, period)

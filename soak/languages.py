@@ -134,7 +134,7 @@ class SocketIO:
             namespace, _, rest = rest.partition(",")
         start = len(rest) - len(rest.lstrip("0123456789"))
         number = int(rest[:start]) if start else None
-        value = json.loads(rest[start:]) if rest[start:] else None
+        value: Any = json.loads(rest[start:]) if rest[start:] else None
         if kind == 0:
             return Heard("open", namespace, "", [value])
         if kind == 1:

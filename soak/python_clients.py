@@ -1,4 +1,6 @@
-"""Clients that others wrote in Python: ``websockets`` and python-socketio: ``python -m soak.python_clients PORT COUNT PERIOD``.
+"""Clients that others wrote in Python, by ``websockets`` and python-socketio.
+
+``python -m soak.python_clients PORT COUNT PERIOD``
 
 So many of each talk as the raw clients do, and come again after a while. They say the same things on standard output.
 """
@@ -11,6 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import socketio
@@ -111,6 +114,10 @@ class PlainTalker(Talker):
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
+        with suppress(websockets.ConnectionClosed):  # a question that comes when it is leaving
+            await self._hear()
+
+    async def _hear(self) -> None:
         async for data in self._socket:
             heard = self._language.hear(data)
             if heard.kind == "event" and heard.name == "down":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["FAULTS", "faults_of", "slope", "table"]
 
@@ -58,8 +60,10 @@ def table(result: Mapping[str, Any]) -> str:
     def number(value: float) -> str:
         return f"{value:,}"
 
+    memory = [one["rss_kb"] / 1024 for one in (start, middle, result["last"], end)]
+    clients = f"{number(result['connections'])} raw clients, {result['real']} real ones"
     rows = [
-        ("time", f"{result['minutes']:g} minutes, {number(result['connections'])} raw clients, {result['real']} real ones"),
+        ("time", f"{result['minutes']:g} minutes, {clients}"),
         ("connections opened and closed", f"{number(end['opened'])} and {number(end['closed'])}"),
         ("upgrades under fire", number(crowd.get("upgrades", 0))),
         ("messages to the server, numbered", number(counts.get("messages up", 0))),
@@ -82,7 +86,7 @@ def table(result: Mapping[str, Any]) -> str:
          number(counts.get("on their way when a connection broke", 0))),
         ("**slope of memory**, second half", f"**{result['memory_slope_kb_per_min']:+g} KB/min**"),
         ("memory: start, half time, last, after all left",
-         f"{', '.join(f'{one["rss_kb"] / 1024:.1f}' for one in (start, middle, result['last'], end))} MB"),
+         f"{', '.join(f'{one:.1f}' for one in memory)} MB"),
         ("**descriptors**: start, half time, after all left", _three(result, "fds")),
         ("**tasks**: start, half time, after all left", _three(result, "tasks")),
         ("connections, Engine.IO sessions, members of rooms after all left",

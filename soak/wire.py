@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-__all__ = ["Closed", "HTTP", "Refused", "WebSocket", "connect"]
+__all__ = ["HTTP", "Closed", "Refused", "WebSocket", "connect"]
 
 _CHUNK: Final = 65536
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
@@ -118,7 +118,18 @@ async def connect(port: int, receive_buffer: int = 0) -> socket.socket:
 
 
 class HTTP(_Socket):
-    """A connection for one request after the other."""
+    """A connection for one request after the other.
+
+    Attributes:
+        served: how many responses came on it.
+    """
+
+    served = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has come since the last response: the server may have closed it before the request came."""
+        return self.served > 0 and not self.buffer
 
     async def request(self, head: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """Send a request, given by its request line and headers, and read the response.
@@ -145,6 +156,7 @@ class HTTP(_Socket):
             await self.fill()
         body = bytes(self.buffer[:length])
         del self.buffer[:length]
+        self.served += 1
         return int(first[9:12]), headers, body
 
 
