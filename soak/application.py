@@ -299,17 +299,28 @@ async def obey(lag: Lag) -> None:
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
             if line == b"sample":
-                gc.collect()
-                said.append({"asked": sample(lag)})
+                found = gc.collect()
+                said.append({"asked": {**sample(lag), "garbage": found}})
+                if os.environ.get("SOAK_OBJECTS"):
+                    tell_garbage()
             elif line == b"stop":
                 server.shutdown()
     server.shutdown()
+
+
+def tell_garbage() -> None:
+    """Say what the collector found, by class; for whoever looks for a leak."""
+    kinds = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.garbage)
+    sys.stderr.write(f"garbage: {kinds.most_common(40)}\n")
+    gc.garbage.clear()
 
 
 async def main(period: float) -> None:
     """Serve until told to stop."""
     for number in range(ROOMS):
         server.rooms.add(f"room-{number}")
+    if os.environ.get("SOAK_OBJECTS"):
+        gc.set_debug(gc.DEBUG_SAVEALL)
     lag = Lag()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

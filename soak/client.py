@@ -141,7 +141,8 @@ class Client:
             elif self.expected:
                 end = "too slow"
             elif self.ending not in ("reset", "silent"):
-                self.crowd.trouble("broken", f"{self.key} {self.kind}, {end}, {self.ending or 'staying'}: {error!r}")
+                state = f"{end}, {'settled, ' if self.settled.is_set() else ''}{self.ending or 'staying'}"
+                self.crowd.trouble("broken", f"{self.key} {self.kind}, {state}: {error!r} at {trio.current_time():.3f}")
         except* AssertionError as group:
             self.crowd.trouble("wrong", f"{self.key} {self.kind}: {group.exceptions}")
         finally:

@@ -35,6 +35,8 @@ class Refused(Exception):
 class _Socket:
     """A connected socket with what was read ahead."""
 
+    what = "a WebSocket"
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.buffer = bytearray()
@@ -57,9 +59,9 @@ class _Socket:
                     await trio.lowlevel.wait_readable(self.sock)
                     continue
             except (OSError, trio.ClosedResourceError) as error:
-                raise Closed(1006, str(error)) from None
+                raise Closed(1006, f"{error}: {self.what}") from None
             if not data:
-                raise Closed(1006, "end of stream")
+                raise Closed(1006, f"end of stream: {self.what}")
             self.buffer += data
             return
 
@@ -78,7 +80,7 @@ class _Socket:
                     except BlockingIOError:
                         await trio.lowlevel.wait_writable(self.sock)
                 except (OSError, trio.ClosedResourceError) as error:
-                    raise Closed(1006, str(error)) from None
+                    raise Closed(1006, f"{error}: sending on {self.what}") from None
 
     def close(self) -> None:
         """Close the socket."""
@@ -137,6 +139,7 @@ class HTTP(_Socket):
         Raises:
             Closed: the connection ended before the response did.
         """
+        self.what = f"HTTP, {self.served} served so far, {head[:100]!r} at {trio.current_time():.3f}"
         await self.send(f"{head}\r\nHost: soak\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         return await self.response()
 
@@ -175,6 +178,7 @@ class WebSocket(_Socket):
         """
         sock = await connect(port, receive_buffer)
         http = HTTP(sock)
+        http.what = f"a handshake, {target}"
         try:
             key = base64.b64encode(os.urandom(16)).decode()
             await http.send(
