@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,6 +94,31 @@ async def test_a_callback_that_fails_stops_nobody(autojump_clock: MockClock, cap
 
 
 # -- the watch
+
+
+async def test_what_came_while_the_loop_stood_still_is_read_first() -> None:
+    """Whoever sent something in time is not gone because a handler, or the machine, kept the server from looking."""
+    deadlines, calls = Deadlines(), list[str]()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def read() -> None:
+                await trio.lowlevel.wait_readable(ours)
+                calls.append(ours.recv(100).decode())
+                timer.cancel()
+
+            nursery.start_soon(deadlines.run)
+            timer = deadlines.at(trio.current_time() + 0.1, lambda: calls.append("silent"))
+            deadlines.at(trio.current_time() + 0.1, lambda: calls.append("another"))
+            await trio.testing.wait_all_tasks_blocked()
+            theirs.send(b"alive")
+            time.sleep(0.2)  # noqa: ASYNC251 -- this is what stands still
+            await trio.sleep(0.3)
+            nursery.cancel_scope.cancel()
+    assert calls == ["alive", "another"]
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:

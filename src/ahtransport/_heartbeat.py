@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Alarm", "Deadlines", "Watch"]
 
 _log = get_logger()
+
+#: Seconds that a wake-up may be late before it counts as the loop having stood still.
+_LATE: Final = 0.05
+#: Seconds for which nobody is judged at most after it has.
+_GRACE: Final = 1.0
 
 
 class Alarm:
@@ -76,8 +81,13 @@ class Deadlines:
 
     async def run(self) -> None:
         """Serve the deadlines for ever."""
+        planned = inf
         while True:
             now = trio.current_time()
+            if planned + _LATE < now:
+                # The loop has stood still, or the machine had no time for it. What came meanwhile is to be read before
+                # anybody is judged by his silence: who has sent something is not silent because nobody looked.
+                await trio.sleep(min(now - planned, _GRACE))
             while self._heap and self._heap[0].when <= now:
                 timer = heappop(self._heap)
                 callback, timer.callback = timer.callback, None
@@ -88,11 +98,9 @@ class Deadlines:
                     callback()
                 except Exception:
                     _log.exception("a deadline's callback failed", extra=fields("failure", what="a deadline"))
+            planned = self._heap[0].when if self._heap else inf
             with trio.CancelScope() as self._sleeper:
-                if self._heap:
-                    await trio.sleep_until(self._heap[0].when)
-                else:
-                    await trio.sleep_forever()
+                await trio.sleep_until(planned)
 
 
 class Watch:
