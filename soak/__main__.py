@@ -259,7 +259,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description="Many numbered conversations with one server, for long.")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default: 60)")
     parser.add_argument("--connections", type=int, default=5000, help="how many raw clients (default: 5000)")
-    parser.add_argument("--rate", type=float, default=300.0, help="what all of them say in a second (default: 300)")
+    parser.add_argument("--rate", type=float, default=200.0, help="what all of them say in a second (default: 200)")
     parser.add_argument("--churn", type=float, default=10.0, help="how many leave in a second (default: 10)")
     parser.add_argument("--real", type=int, default=20, help="clients of each library; 0: none (default: 20)")
     parser.add_argument("--period", type=float, default=10.0, help="seconds between two samples (default: 10)")

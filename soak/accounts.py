@@ -66,14 +66,21 @@ class Numbers:
 
 
 class Latencies:
-    """A histogram of times, with about 6 % between its buckets."""
+    """A histogram of times, with about 6 % between its buckets.
+
+    Attributes:
+        held_up_at: when something took longer than a second last, which can only be for want of CPU time.
+    """
 
     def __init__(self) -> None:
         self.buckets: Counter[int] = Counter()
         self.worst = 0.0
+        self.held_up_at = -math.inf
 
-    def note(self, seconds: float) -> None:
-        """Add a time."""
+    def note(self, seconds: float, now: float = 0.0) -> None:
+        """Add a time; ``now`` is any clock's."""
+        if seconds > 1:
+            self.held_up_at = now
         self.buckets[int(math.log2(max(seconds, 1e-6) * 1e6) * 12)] += 1
         self.worst = max(self.worst, seconds)
 

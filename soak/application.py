@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ahtransport import Connection
 
 ROOMS = 50
-BROADCASTS = 5.0  # a second, in all rooms together
+BROADCASTS = 2.0  # a second, in all rooms together
 TICK = 0.05  # seconds between two looks at the loop's lag
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Client", "Crowd", "Kind"]
 
 ROOMS: Final = 50
+_HELD_UP: Final = 15.0  # seconds after the machine had no time in which timeouts are its doing
 _PATIENCE: Final = 30.0  # seconds for an answer
 _SILENCE: Final = 75.0  # seconds after which a client that says nothing must have been ended: 25 + 2 * 20, and some
 
@@ -140,6 +141,12 @@ class Client:
                 end = "clean"
             elif self.expected:
                 end = "too slow"
+            elif (
+                self.ending not in ("reset", "silent")
+                and self.crowd.latencies.held_up_at + _HELD_UP > trio.current_time()
+            ):
+                # Who does not get to answer for seconds is sent away, and has to be: the machine had no time for us.
+                end = "held up"
             elif self.ending not in ("reset", "silent"):
                 state = f"{end}, {'settled, ' if self.settled.is_set() else ''}{self.ending or 'staying'}"
                 self.crowd.trouble("broken", f"{self.key} {self.kind}, {state}: {error!r} at {trio.current_time():.3f}")
@@ -317,7 +324,7 @@ class Client:
             case Heard("event", _, "down", [number, at, body]):
                 channel.came.take(number)
                 if at is not None and trio.current_time() > self.slow_until:
-                    self.crowd.latencies.note(trio.current_time() - at)
+                    self.crowd.latencies.note(trio.current_time() - at, trio.current_time())
                 self._check_down(channel, number, body)
             case Heard("event", _, "news", [room, number, _]):
                 self._room_heard(room, number)

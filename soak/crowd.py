@@ -20,7 +20,7 @@ from soak.accounts import Latencies
 from soak.client import KINDS, Client, Crowd, Kind
 from soak.wire import Closed
 
-OPENING = 150.0  # connections a second at the beginning
+OPENING = 80.0  # connections a second at the beginning
 LEAVING = 300.0  # and at the end
 SLOW = 10.0  # seconds between two clients that are slow for a while
 DROWNED = 45.0  # seconds between two clients that don't read what is too much
@@ -150,8 +150,17 @@ async def main(port: int, connections: int, rate: float, churn: float, silent: f
                 count()
             flush()
 
+    async def watch() -> None:
+        while True:
+            due = trio.current_time() + 0.25
+            await trio.sleep_until(due)
+            if trio.current_time() > due + 1:
+                crowd.latencies.held_up_at = trio.current_time()
+                crowd.counts["times that the machine had no time for a second"] += 1
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publish)
+        nursery.start_soon(watch)
         async with trio.open_nursery() as places, trio.open_nursery() as weather:
             for kind in population.kinds():
                 places.start_soon(population.place, kind)

@@ -82,6 +82,7 @@ def table(result: Mapping[str, Any]) -> str:
         ("**not what was sent**", f"**{counts.get('wrong', 0)}**"),
         ("connections that broke, or did not end when they had to",
          f"{counts.get('broken', 0)}, {counts.get('not ended', 0)}"),
+        ("sent away while the machine had no time for a second or longer", number(counts.get("end: held up", 0))),
         ("on their way when a connection was broken on purpose",
          number(counts.get("on their way when a connection broke", 0))),
         ("**slope of memory**, second half", f"**{result['memory_slope_kb_per_min']:+g} KB/min**"),
