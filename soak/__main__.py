@@ -15,7 +15,8 @@ from typing import Any
 import trio
 
 from soak.accounts import Reconciliation
-from soak.report import FAULTS, faults_of, slope, table
+from soak.publish import publish
+from soak.report import FAULTS, faults_of, slope, table, thinned
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN_BACK = 60.0  # seconds within which everything has to be given back after all have left
@@ -249,6 +250,7 @@ class Soak:
             "tracebacks": log.count("Traceback (most recent call last)"),
             "statuses": self.statuses,
             "troubles": self.reconciliation.troubles,
+            "samples": thinned(self.samples),
         }
         result["faults"] = faults_of(result, options.max_slope)
         return result
@@ -266,7 +268,11 @@ def main() -> int:
     parser.add_argument("--max-slope", type=float, default=None, metavar="KB",
                         help="KB a minute that memory may grow; 0: any (default: 64 from 30 minutes on)")  # fmt: skip
     parser.add_argument("--results", type=Path, default=ROOT / "soak" / "results", help="where the results are put")
+    parser.add_argument("--docs", action="store_true", help="also publish the result in docs/")
+    parser.add_argument("--from", type=Path, dest="file", help="only publish a result that is there (implies --docs)")
     options = parser.parse_args()
+    if options.file is not None:
+        return publish(json.loads(options.file.read_text()))
     if options.max_slope is None:
         options.max_slope = 64.0 if options.minutes >= 30 else 0.0
     options.results.mkdir(parents=True, exist_ok=True)
@@ -276,6 +282,8 @@ def main() -> int:
     (options.results / "soak.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     (options.results / "soak.md").write_text(text)
     print(text)
+    if options.docs:
+        publish(result)
     for trouble in result["troubles"][:20]:
         print(trouble)
     return 1 if result["faults"] else 0

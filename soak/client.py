@@ -5,91 +5,26 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from soak.accounts import Latencies, Numbers, body_down, body_up
-from soak.carriers import Carrier, EngineIO, Plain
+from soak.accounts import Numbers, body_down, body_up
+from soak.carriers import Carrier, Plain
+from soak.engineio import EngineIO
 from soak.languages import Heard, Language, Primus, SocketIO
+from soak.people import Channel, Crowd, Kind
 from soak.wire import Closed, Refused
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
 
-__all__ = ["KINDS", "Client", "Crowd", "Kind"]
+__all__ = ["Client"]
 
 ROOMS: Final = 50
 _HELD_UP: Final = 15.0  # seconds after the machine had no time in which timeouts are its doing
 _PATIENCE: Final = 30.0  # seconds for an answer
 _SILENCE: Final = 75.0  # seconds after which a client that says nothing must have been ended: 25 + 2 * 20, and some
-
-
-class Kind(NamedTuple):
-    """A kind of client, and its share of the crowd."""
-
-    transformer: str
-    transport: str  # "websocket", "polling", or "upgrade" from one to the other
-    share: float
-
-
-KINDS: Final = (
-    Kind("websockets", "websocket", 0.40),
-    Kind("engine.io", "websocket", 0.10),
-    Kind("engine.io", "upgrade", 0.175),
-    Kind("engine.io", "polling", 0.025),
-    Kind("socket.io", "websocket", 0.10),
-    Kind("socket.io", "upgrade", 0.175),
-    Kind("socket.io", "polling", 0.025),
-)
-
-
-class Crowd(NamedTuple):
-    """What the clients share.
-
-    Attributes:
-        port: the server's.
-        pause: mean seconds between two things that a client says.
-        report: takes records.
-        counts: of everything.
-        latencies: of echoes.
-    """
-
-    port: int
-    pause: float
-    report: Callable[[dict[str, Any]], None]
-    counts: Counter[str]
-    latencies: Latencies
-
-    def trouble(self, what: str, detail: str) -> None:
-        """Report what must not happen."""
-        self.report({"trouble": what, "detail": detail})
-
-
-class Channel:
-    """One connection as the server counts them: a client, or one of its namespaces.
-
-    Attributes:
-        pending: acknowledgements that are to come, with what they have to be.
-        rooms: the numbers in each room, of which it hears everything since it joined.
-    """
-
-    def __init__(self, key: str, namespace: str) -> None:
-        self.key = key + namespace
-        self.namespace = namespace
-        self.opened = trio.Event()
-        self.sent = self.calls = self.wrong = 0
-        self.came = Numbers()
-        self.pending: dict[int, Callable[[Any], bool]] = {}
-        self.rooms: dict[str, Numbers] = {}
-        self.balance: dict[str, Any] | None = None
-
-    def record(self, end: str) -> dict[str, Any]:
-        """Say what became of it."""
-        came = self.came
-        numbers = {"received": came.last, "lost": came.lost, "doubled": came.doubled, "reordered": came.reordered}
-        return {"key": self.key, "sent": self.sent, "wrong": self.wrong, "end": end, **numbers}
 
 
 class Client:

@@ -17,7 +17,8 @@ from typing import Any
 import trio
 
 from soak.accounts import Latencies
-from soak.client import KINDS, Client, Crowd, Kind
+from soak.client import Client
+from soak.people import KINDS, Crowd, Kind
 from soak.wire import Closed
 
 OPENING = 80.0  # connections a second at the beginning

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FAULTS", "faults_of", "slope", "table"]
+__all__ = ["FAULTS", "faults_of", "slope", "table", "thinned"]
 
 FAULTS = ("lost", "doubled", "reordered", "wrong", "unmatched", "broken", "not ended")
 """What must not happen to anybody."""
@@ -22,6 +22,13 @@ def slope(samples: Sequence[tuple[float, float]]) -> float:
     mean_y = sum(y for _, y in samples) / count
     below = sum((x - mean_x) ** 2 for x, _ in samples)
     return sum((x - mean_x) * (y - mean_y) for x, y in samples) / below if below else 0.0
+
+
+def thinned(samples: Sequence[Mapping[str, Any]], most: int = 200) -> list[list[float]]:
+    """Give minutes, memory in KB, descriptors, tasks and connections of evenly spread samples, ``most`` at most."""
+    step = -(-len(samples) // most) or 1
+    columns = ("rss_kb", "fds", "tasks", "connections")
+    return [[round(one["at"] / 60, 2), *(one[column] for column in columns)] for one in samples[::step]]
 
 
 def faults_of(result: Mapping[str, Any], max_slope: float) -> list[str]:
