@@ -90,7 +90,10 @@ class Soak:
         """Take a line of a process."""
         match said:
             case {"end": record}:
+                known = len(self.reconciliation.troubles)
                 self.reconciliation.take("server" if name == "server" else "client", record)
+                for trouble in self.reconciliation.troubles[known:]:
+                    self.progress(trouble)
             case {"trouble": what, "detail": detail}:
                 self.reconciliation.fault(what, detail)
                 self.progress(f"{what}: {detail}")

@@ -72,7 +72,8 @@ class Client:
             error: BaseException = group
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
-            if self.ending == "clean" and isinstance(error, Closed) and error.code in (1000, 1005):
+            balanced = all(channel.balance is not None for channel in self.channels.values())
+            if self.ending == "clean" and balanced and isinstance(error, Closed) and error.code in (1000, 1005):
                 end = "clean"
             elif self.expected:
                 end = "too slow"
@@ -93,7 +94,13 @@ class Client:
             self.crowd.counts[f"left {self.ending or end}"] += 1
             for channel in self.channels.values():
                 if channel.opened.is_set():
-                    self.crowd.report({"end": channel.record(self.ending if end == "cut" and self.ending else end)})
+                    self.crowd.report(
+                        {
+                            "end": channel.record(
+                                self.ending if end == "cut" and self.ending in ("reset", "silent") else end
+                            )
+                        }
+                    )
 
     def _make(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery

@@ -56,7 +56,7 @@ class Population:
             finally:
                 del self.clients[number]
             if not client.ending and not client.expected:
-                await trio.sleep(1)  # it was refused, or broken: not again at once
+                await trio.sleep(random.uniform(1, 20))  # it was refused, or sent away, as others were: not all at once
 
     def choose(self, websockets: bool = False) -> Client | None:
         """Give any client that is settled."""
