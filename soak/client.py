@@ -92,15 +92,11 @@ class Client:
             self.over.set()
             self.carrier.close()
             self.crowd.counts[f"left {self.ending or end}"] += 1
+            if end == "cut" and self.ending in ("reset", "silent"):
+                end = self.ending
             for channel in self.channels.values():
                 if channel.opened.is_set():
-                    self.crowd.report(
-                        {
-                            "end": channel.record(
-                                self.ending if end == "cut" and self.ending in ("reset", "silent") else end
-                            )
-                        }
-                    )
+                    self.crowd.report({"end": channel.record(end)})
 
     def _make(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery

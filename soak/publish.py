@@ -43,9 +43,8 @@ def chart(samples: Sequence[Sequence[float]]) -> str:
         x, edge = (LEFT - 6, LEFT) if anchor == "end" else (WIDTH - LEFT + 6, WIDTH - LEFT)
         top = max(one[column] for one in samples) * factor * 1.1 or 1.0
         heights = (TOP + height * (1 - one[column] * factor / top) for one in samples)
-        points = " ".join(
-            f"{LEFT + width * one[0] / last:.1f},{y:.1f}" for one, y in zip(samples, heights, strict=True)
-        )
+        places = zip((LEFT + width * one[0] / last for one in samples), heights, strict=True)
+        points = " ".join(f"{over:.1f},{down:.1f}" for over, down in places)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         for tick in _ticks(top):
             y = TOP + height * (1 - tick / top) + 4

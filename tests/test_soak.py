@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -16,7 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 from soak.accounts import Latencies, Numbers, Reconciliation, body_down, body_up  # noqa: E402
 from soak.languages import Heard, Primus, SocketIO  # noqa: E402
-from soak.report import faults_of, slope, table  # noqa: E402
+from soak.publish import BOTTOM, HEIGHT, TOP, chart, pages  # noqa: E402
+from soak.report import faults_of, slope, table, thinned  # noqa: E402
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it looks at /proc")
 CLIENT = {"key": "a", "sent": 3, "received": 5, "lost": 0, "doubled": 0, "reordered": 0, "wrong": 0, "end": "clean"}
@@ -123,6 +125,34 @@ def test_languages(args: list[Any]) -> None:
 def test_bodies_tell_who_and_which() -> None:
     assert body_up("a/", 1) != body_up("b/", 1) != body_up("b/", 2)
     assert len(body_down("a/", 7, 1000)) == len(body_down("a/", 7, 1)) + 999
+
+
+def test_samples_are_thinned() -> None:
+    samples = [{"at": 6.0 * n, "rss_kb": 50_000 + n, "fds": n, "tasks": 9, "connections": n} for n in range(401)]
+    few = thinned(samples)
+    assert len(few) == 134
+    assert few[:2] == [[0, 50_000, 0, 9, 0], [0.3, 50_003, 3, 9, 3]]
+    assert len(thinned(samples[:200])) == 200
+    assert thinned([]) == []
+
+
+def test_the_chart_is_an_image() -> None:
+    picture = ElementTree.fromstring(chart([[0, 40_960, 11, 13, 0], [30, 81_920, 5_000, 200, 5_000]]))
+    lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
+    height = HEIGHT - TOP - BOTTOM
+    first = [float(line.get("points", "").split()[0].split(",")[1]) for line in lines]
+    assert first == pytest.approx([TOP + height * (1 - 40 / 88), TOP + height], abs=0.1)
+
+
+def test_what_is_published_is_sound_and_long_enough() -> None:
+    """And its table and its chart are of the same figures."""
+    static = ROOT / "docs" / "_static"
+    result = json.loads((static / "soak.json").read_text())
+    for name, text in pages(result).items():
+        assert (static / name).read_text() == text, f"{name}: python -m soak --from docs/_static/soak.json"
+    assert result["faults"] == faults_of(result, 64) == []
+    assert result["minutes"] >= 60
+    assert result["connections"] >= 5000
 
 
 @linux
