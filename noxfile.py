@@ -117,7 +117,7 @@ def types(session: nox.Session) -> None:
         if entry.name != "__pycache__":
             (package / entry.name).symlink_to(entry)
     (package / "transports").symlink_to(ROOT / "src" / "transports")
-    paths = [str(package), "tests", "examples", "fuzz", "noxfile.py"]
+    paths = [str(package), "tests", "examples", "fuzz", "soak", "noxfile.py"]
     session.run("mypy", *paths, env={"MYPYPATH": str(tree)})
 
 
@@ -322,6 +322,17 @@ def floods(session: nox.Session) -> None:
     arguments = [] if "--seconds" in session.posargs else ["--table", str(table)]
     with session.chdir(ROOT / "tests"):
         session.run("python", "-m", "hostile.flood.run", *session.posargs, *arguments)
+
+
+@nox.session(python=PYTHONS[-1])
+def soak(session: nox.Session) -> None:
+    """Thousands of numbered conversations for an hour; not part of the default run. Options go after ``--``."""
+    if not sys.platform.startswith("linux"):
+        session.skip("the soak needs Linux")
+    session.install("-e", ".[test]")
+    if shutil.which("npm") is not None:
+        npm_ci(session, CLIENTS)
+    session.run("python", "-m", "soak", *session.posargs)
 
 
 @nox.session(name="bench-smoke", python=HERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ from ahtransport.transports.engineio import Session
 from ahtransport.transports.engineio._heartbeat import Heartbeat
 from ahtransport.transports.engineio._sockets import SocketReceiver
 from ahtransport.transports.socketio._client import NamespaceLink
+from wsproto.frame_protocol import FrameProtocol
 
-from ahtransport import Connection, Server
+from ahtransport import Connection, ConnectionClosed, Server
 from ahtransport._heartbeat import Alarm, Watch
 from ahtransport._net.reactor import ReactorChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel
 from ahtransport._net.websocket import WebSocketWire
-from ahtransport.testing import VARIANTS, running
+from ahtransport.testing import VARIANTS, WebSocketClient, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,3 +84,46 @@ async def test_an_idle_connection_is_small(name: str, objects: int, size: int) -
         assert {"Connection", "WebSocketWire", "Watch"} <= set(found)
         assert len(parts) <= objects, found
         assert sum(map(sys.getsizeof, parts)) <= size, found
+
+
+@pytest.mark.parametrize("end", ["by the client", "by the server", "by its breaking"])
+async def test_what_is_over_leaves_nothing_to_the_collector(end: str) -> None:
+    """It looks rarely (``tune_gc``), and what lived through one of its rounds waits for a long time."""
+    server, over = Server(port=0, config={}), trio.Event()
+
+    @server.on_message
+    def answer(connection: Connection, message: str) -> None:
+        connection.send_nowait(message)
+        if message == "close":
+            connection.close()
+
+    @server.on_close
+    def closed(connection: Connection, code: int, reason: str) -> None:
+        over.set()
+
+    def machines() -> int:
+        return sum(isinstance(one, FrameProtocol) and not one.client for one in gc.get_objects())
+
+    async with running(server):
+        gc.collect()
+        gc.disable()
+        try:
+            before = machines()
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            client = await WebSocketClient.connect(stream, "/primus")
+            await client.ping()  # nothing for the fast lane
+            await client.send('"close"' if end == "by the server" else '"hello"')
+            await client.receive()
+            assert machines() == before + 1
+            if end == "by the client":
+                await client.close()
+            elif end == "by the server":
+                assert await client.receive() == '"primus::server::close"'
+                with pytest.raises(ConnectionClosed):
+                    await client.receive()
+            await stream.aclose()
+            await over.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            assert machines() == before
+        finally:
+            gc.enable()

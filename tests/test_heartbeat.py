@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import trio
 
 from ahtransport import Connection, Server
 from ahtransport._heartbeat import Deadlines
-from ahtransport.testing import Record, WebSocketClient, connect_websocket, memory_host
+from ahtransport.testing import Record, WebSocketClient, connect_websocket, memory_host, running
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -92,6 +94,46 @@ async def test_a_callback_that_fails_stops_nobody(autojump_clock: MockClock, cap
 
 
 # -- the watch
+
+
+async def test_what_came_while_the_loop_stood_still_is_read_first() -> None:
+    """Whoever sent something in time is not gone because a handler, or the machine, kept the server from looking."""
+    for _ in range(6):  # whose turn came first was a matter of luck
+        deadlines, calls = Deadlines(), list[str]()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(deadlines.run)
+                timer = deadlines.at(trio.current_time() + 0.05, lambda calls=calls: calls.append("silent"))  # type: ignore[misc]
+                deadlines.at(trio.current_time() + 0.05, lambda calls=calls: calls.append("another"))  # type: ignore[misc]
+                await trio.testing.wait_all_tasks_blocked()
+                theirs.send(b"alive")
+                time.sleep(0.15)  # noqa: ASYNC251 -- this is what stands still
+                await trio.lowlevel.wait_readable(ours)
+                calls.append(ours.recv(100).decode())
+                timer.cancel()
+                await trio.sleep(0.2)
+                nursery.cancel_scope.cancel()
+        assert calls == ["alive", "another"]
+
+
+@pytest.mark.parametrize("driver", ["reactor", "task"])
+async def test_a_request_that_came_while_the_loop_stood_still_is_answered(
+    driver: Literal["reactor", "task"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though by the clock its connection has been idle for too long."""
+    monkeypatch.setattr(Server, "_driver", driver)
+    request = b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n"
+    server = make_server(keep_alive=400)
+    async with running(server):
+        with socket.create_connection(("127.0.0.1", server.port)) as client:  # trio's would let the loop turn
+            for still in (0, 0.55, 0, 0.55, 0, 0.55):
+                client.send(request)
+                time.sleep(still)  # noqa: ASYNC251 -- this is what stands still
+                with trio.fail_after(10):
+                    await trio.lowlevel.wait_readable(client)
+                assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -28,6 +28,11 @@ CATCH_UP = 1.0  # seconds for reading what came meanwhile before anybody is judg
 __all__ = ["Alarm", "Deadlines", "Watch"]
 
 _log = get_logger()
+
+#: Seconds that a wake-up may be late before it counts as the loop having stood still.
+_LATE: Final = 0.02
+#: How many turns all others have then before anybody is judged; each may read for some milliseconds.
+_TURNS: Final = 100
 
 
 class Alarm:
@@ -63,6 +68,7 @@ class Deadlines:
         self._heap: list[Alarm] = []
         self._number = 0
         self._dead = 0
+        self._planned = inf  # when the next turn of run() should be
         self._sleeper = trio.CancelScope()
 
     def __len__(self) -> int:
@@ -74,6 +80,7 @@ class Deadlines:
         timer = Alarm(self, when, self._number, callback)
         heappush(self._heap, timer)
         if self._heap[0] is timer:
+            self._planned = max(when, trio.current_time())  # one that is over already is not late
             self._sleeper.cancel()
         return timer
 
@@ -85,14 +92,27 @@ class Deadlines:
             heapify(self._heap)
             self._dead = 0
 
+    async def _on_time(self) -> float:
+        """Give the time, as soon as it is what was planned; if it is late, once everybody else has had a turn.
+
+        The loop has stood still then, or the machine had no time for it. What came meanwhile is to be read before
+        anybody is judged by his silence: who has sent something is not silent because nobody looked. After a long stop
+        that takes a while, and peers have to be asked again before they are judged: see ``awake_since``.
+        """
+        planned = self._planned
+        if trio.current_time() - planned >= STALL:
+            await trio.sleep(CATCH_UP)
+            self.awake_since = trio.current_time()
+            return self.awake_since
+        if trio.current_time() - planned >= _LATE:
+            for _ in range(_TURNS):
+                await trio.lowlevel.checkpoint()
+        return trio.current_time()
+
     async def run(self) -> None:
         """Serve the deadlines for ever."""
-        due = inf
         while True:
-            now = trio.current_time()
-            if now - due >= STALL:
-                await trio.sleep(CATCH_UP)
-                now = self.awake_since = trio.current_time()
+            now = await self._on_time()
             while self._heap and self._heap[0].when <= now:
                 timer = heappop(self._heap)
                 callback, timer.callback = timer.callback, None
@@ -103,13 +123,9 @@ class Deadlines:
                     callback()
                 except Exception:
                     _log.exception("a deadline's callback failed", extra=fields("failure", what="a deadline"))
+            self._planned = min(self._heap[0].when, now + STALL) if self._heap else inf
             with trio.CancelScope() as self._sleeper:
-                if self._heap:
-                    due = min(self._heap[0].when, now + STALL)
-                    await trio.sleep_until(due)
-                else:
-                    due = inf
-                    await trio.sleep_forever()
+                await trio.sleep_until(self._planned)
 
 
 class Watch:

@@ -210,7 +210,7 @@ class WebSocketServer:
         10000, Duration(), "How long `call` waits for the acknowledgement unless told otherwise."
     )
     max_rooms: int = option(128, Whole(minimum=1), "In how many rooms one connection may be.")
-    max_name: int = option(255, Whole(minimum=1, unit="characters"), "The longest name of a room or an event.")
+    max_name: int = option(255, Whole(minimum=1, unit="characters"), "The longest name of a room.")
     max_depth: int = option(64, Whole(minimum=1, maximum=500), "How deeply a JSON message may be nested.")
     link_session: str = option(
         "cookie",

@@ -16,6 +16,7 @@ CLOSED     the rest of what waits is flushed            none
 from __future__ import annotations
 
 import enum
+from contextlib import suppress
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -390,3 +391,7 @@ class WebSocketWire(FastLane):
             del self._receiver  # it is told once; and the two would keep each other alive
             with contained("a WebSocket's receiver"):
                 receiver.closed(code, reason)
+        if self._proto is not None:
+            # Its parser is a generator that holds what holds it; a circle is left to the collector, which looks rarely.
+            with suppress(AttributeError):
+                self._proto._proto._parse_more.close()
