@@ -62,22 +62,19 @@ class Outgoing(Half):
             ConnectionClosed: the client is gone.
             TypeError, ValueError: the parser can't carry the message.
         """
-        await self._send(Message(message))
-
-    async def _send(self, packet: Message | Event) -> None:
-        await self._until_writable()
-        later = self._put(packet, waited=True)
-        if later is not None:
-            await later.wait()
-
-    async def _until_writable(self) -> None:
         self._sends += 1
         if self._sends % _YIELD_EVERY:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        if self._state != "open":
-            raise ConnectionClosed(*self._close)
+        if self._congested or self._state != "open":  # no call, and no coroutine, where there is nothing to wait for
+            await self._until_writable()
+        later = self._put(Message(message), waited=True)
+        if later is not None:
+            await later.wait()
+
+    async def _until_writable(self) -> None:
+        self._check_open()
         while self._link.buffered and self._is_slow() and self._application.options.overflow != "drop":
             if self._writers is None:
                 self._writers = trio.lowlevel.ParkingLot()
@@ -155,6 +152,7 @@ class Outgoing(Half):
         """
         if self._calls is None:
             self._calls = Calls(self._application.options.max_calls)
+        await trio.lowlevel.checkpoint_if_cancelled()
         await self._until_writable()
         with self._calls.pending() as slot:
             later = self._put(Event(event, args, slot.number), waited=True)
@@ -182,7 +180,7 @@ class Outgoing(Half):
                 return None
             packet = changed
         payloads = self._transformer.encode(packet, link.wire)
-        if not link.buffered or (waited and application.options.overflow != "drop"):
+        if not self._congested or (waited and application.options.overflow != "drop"):
             for payload in payloads:
                 if not link.write(payload):
                     self._congested = True
