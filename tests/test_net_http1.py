@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -231,6 +233,86 @@ async def test_what_has_become_of_a_response_is_told_once(reads: str, how: str) 
             while host.open_channels:  # noqa: ASYNC110
                 await trio.sleep(0.001)
     assert told == [reads == "all"]
+
+
+async def test_nothing_is_left_of_a_connection_whose_body_nobody_asked_for() -> None:
+    async with serving(lambda request: Response(413)) as (stream, host):
+        (wire,) = [weakref.ref(channel.wire) for channel in host.channels]
+        gc.disable()
+        try:
+            head = GET.replace(b"GET", b"POST").removesuffix(b"\r\n")
+            await stream.send_all(head + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+            assert host.open_channels == 0
+            assert wire() is None
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("why", ["its head is none", "the client has gone"])
+async def test_a_body_that_nobody_gets_is_closed(why: str) -> None:
+    closed: list[str] = []
+    going = trio.Event()
+
+    class Pieces:
+        """An iterator of somebody's who has something open."""
+
+        def __aiter__(self) -> Pieces:
+            return self
+
+        async def __anext__(self) -> bytes:
+            raise AssertionError
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
+            closed.append("closed")
+
+    async def answer(request: Request) -> Response:
+        if why == "the client has gone":
+            with trio.CancelScope(shield=True):
+                await going.wait()
+        return Response(200, Pieces(), [("X-Two", "a\r\nb")] if why == "its head is none" else [], length=5)
+
+    async with serving(answer) as (stream, _):
+        await stream.send_all(GET)
+        await trio.testing.wait_all_tasks_blocked()
+        if why == "its head is none":
+            assert (await receive(stream, b"}")).startswith(b"HTTP/1.1 500 ")
+        else:
+            await stream.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+            going.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert closed == ["closed"]
+
+
+@pytest.mark.parametrize("how", ["now", "in a task"])
+async def test_answers_do_not_pile_up_for_a_client_that_reads_none(how: str) -> None:
+    asked: list[str] = []
+
+    async def wait(response: Response) -> Response:
+        await trio.lowlevel.checkpoint()
+        return response
+
+    def answer(request: Request) -> Any:
+        asked.append(request.target)
+        response = Response(200, b"x" * 50_000)
+        return wait(response) if how == "in a task" else response
+
+    async with serving(answer, 1000) as (stream, host):
+        await stream.send_all(GET * 1000)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        (channel,) = host.channels
+        assert channel.buffered < 100_000
+        assert len(asked) == 1
+        left = 3 * 50_000
+        while left > 0:  # whoever reads gets the next, in its turn
+            left -= len(await stream.receive_some(65536))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert 3 <= len(asked) <= 4
+        assert channel.buffered < 100_000
 
 
 async def test_a_stream_that_breaks_off_between_two_pieces_has_not_left() -> None:

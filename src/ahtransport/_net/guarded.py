@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ahtransport._buckets import address_key
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, Channel
 from ahtransport._net.compressed import CompressedWire, agreed
 from ahtransport._net.host import Host, peer_of
@@ -125,12 +125,15 @@ class GuardedHost(Host):
             super()._accepted(sock, address)
 
     def _refuse(self, sock: socket.socket, status: int) -> None:
-        """Say why, as far as the kernel takes it without waiting, and hang up."""
+        """Say why, as far as the kernel takes it without waiting, and hang up. Under TLS nothing can be said before the
+        handshake, which costs more than all the rest: there the socket is closed without a word."""
         self.turned_away += 1
+        self.refused[status] += 1
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            _log.warning("refusing sockets: %s (%d refused so far)", _REASONS[status], self.turned_away)
+            text = "refusing sockets: %s (%d refused so far)"
+            _log.warning(text, _REASONS[status], self.turned_away, extra=fields("socket.refused"))
         phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
         body = f'{{"error":"{_REASONS[status]}"}}'
         lines = (
@@ -142,7 +145,8 @@ class GuardedHost(Host):
         )
         try:
             sock.setblocking(False)
-            sock.send("\r\n".join([*lines, "", body]).encode())
+            if self._certificate is None:
+                sock.send("\r\n".join([*lines, "", body]).encode())
             # What is unread when a socket is closed makes TCP send a reset, which may overtake the answer.
             sock.recv(CHUNK)
         except OSError:

@@ -65,6 +65,7 @@ class HttpWire:
         self._body = EMPTY
         self._task: trio.CancelScope | None = None
         self._waiting: tuple[Request, Later] | None = None
+        self._leaving = False  # whether the rest of a response waits for the client to read
         self._on_sent: Callable[[bool], None] | None = None  # of a response that has not left yet
         self._keep_alive = True
         self._until = trio.current_time() + host.header_timeout  # when a head has to be there
@@ -90,8 +91,9 @@ class HttpWire:
         self._channel.shutdown()
 
     def flushed(self) -> None:
-        """The rest of a response has left. (A task that streams a body, or waits for a response, looks for itself.)"""
-        if self._on_sent is not None and self._task is None:
+        """The rest of a response has left. (A task that streams a body looks for itself.)"""
+        if self._leaving:
+            self._leaving = False
             self._sent()
 
     def stalled(self) -> None:
@@ -108,6 +110,7 @@ class HttpWire:
 
     def _end(self) -> None:
         self._state = _ENDED
+        self._body.on_first_read = None  # the two would keep each other alive
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -116,7 +119,7 @@ class HttpWire:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             request, later = waiting
-            with contained(f"the end of {request.method} {request.path!r}"):
+            with contained(f"the end of {request.method} {request.path!r}", about=request):
                 later.gone()
 
     def _expect_head(self) -> None:
@@ -240,13 +243,25 @@ class HttpWire:
         if not self._channel.closed:
             self._hang_up()
 
+    def _check_upgrade(self, head: Head) -> None:
+        """Check a request to upgrade, and count it if it is none.
+
+        Raises:
+            Reject: see :func:`check_upgrade`.
+        """
+        try:
+            check_upgrade(head)
+        except Reject as refusal:
+            self._host.refused[refusal.status] += 1
+            raise
+
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
         websocket = self._host.make_websocket(self._channel, request, head)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
-                    check_upgrade(head)
+                    self._check_upgrade(head)
                     receiver = await self._host.application.handle_upgrade(request, websocket)
                 except Reject as refusal:
                     response = refusal_response(refusal)
@@ -290,6 +305,7 @@ class HttpWire:
         self._on_sent = response.on_sent
         if self._state is _ENDED:
             self._tell(False)
+            self._discard(response)
             return
         if not self._body.complete:
             self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
@@ -298,9 +314,10 @@ class HttpWire:
         try:
             head = response_head(response.status, headers, length, keep_alive=self._keep_alive)
         except BaseException as error:
-            with contained(f"the response to {request.method} {request.path!r}"):
+            with contained(f"the response to {request.method} {request.path!r}", about=request):
                 raise error
             self._tell(False)
+            self._discard(response)
             response = _internal_error()
             length = response.length
             head = response_head(500, response.headers, length, keep_alive=self._keep_alive)
@@ -313,10 +330,19 @@ class HttpWire:
             self._task = trio.CancelScope()
             self._host.spawn(self._stream, request, response, with_body, self._task)
 
+    def _discard(self, response: Response) -> None:
+        """Close a body that nobody will get."""
+        if not isinstance(response.body, bytes):
+            self._host.spawn(self._close_body, response)
+
+    async def _close_body(self, response: Response) -> None:
+        with contained("closing the body of a response"):
+            await send_pieces(self._channel, response, send=False)
+
     async def _stream(self, request: Request, response: Response, with_body: bool, scope: trio.CancelScope) -> None:
         done = False
         try:
-            with scope, contained(f"the response to {request.method} {request.path!r}"):
+            with scope, contained(f"the response to {request.method} {request.path!r}", about=request):
                 await send_pieces(self._channel, response, send=with_body)
                 done = True
         finally:
@@ -330,8 +356,11 @@ class HttpWire:
                 self._hang_up()
 
     def _written(self) -> None:
-        """All of a response is written; somebody may want to know when it has left, too."""
-        if self._on_sent is None or not self._channel.buffered:
+        """All of a response is written. The next request has to wait until it has left: a client that asks and asks,
+        and reads nothing, must not pile up answers."""
+        if self._channel.buffered:
+            self._leaving = True
+        else:
             self._sent()
 
     def _sent(self) -> None:
