@@ -244,7 +244,7 @@ def test_init_writes_a_project_with_every_option_explained(tmp_path: Path) -> No
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("mine")
-    assert refused("init", ".") == "app.py exists already; nothing has been written"
+    assert refused("init", ".") == "app.py exists already, so nothing has been written; choose another directory"
     assert [path.name for path in tmp_path.iterdir()] == ["app.py"]
     assert (tmp_path / "app.py").read_text() == "mine"
     (tmp_path / "file").write_text("")

@@ -347,3 +347,28 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         target for target in LINK.findall((ROOT / page).read_text(encoding="utf-8")) if not (folder / target).exists()
     ]
     assert not broken
+
+
+def log_calls() -> Iterator[tuple[str, ast.Call]]:
+    """Give every call of a logger's method in the package, and where it stands."""
+    levels = {"debug", "info", "warning", "error", "exception"}
+    for path in sorted((ROOT / "src").glob("**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in levels:
+                logger = node.func.value
+                if isinstance(logger, ast.Name) and logger.id in {"_log", "_access", "logger"}:
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node
+
+
+def test_every_log_line_has_an_event() -> None:
+    calls = list(log_calls())
+    assert len(calls) > 20
+    assert [where for where, call in calls if "extra" not in {keyword.arg for keyword in call.keywords}] == []
+
+
+def test_the_events_in_the_log_are_those_of_the_documentation() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").glob("**/*.py")]
+    known = {event for text in sources for event in re.findall(r'\bfields\(\s*"([a-z.]+)"', text)}
+    page = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+    rows = page.partition("| event | level | says |\n")[2].partition("\n\n")[0].splitlines()
+    assert {event for row in rows for event in re.findall(r"`([a-z.]+)`", row.split("|")[1])} == known

@@ -236,11 +236,22 @@ def test_a_stream_without_a_descriptor_and_none_at_all() -> None:
     stream = io.StringIO()
     handler = QueuedHandler(stream, "json")
     handler.emit(record("one"))
-    handler.say("a word")
+    handler.say("a word", "server.stopping", signal="SIGTERM")
+    handler.use("text")
+    handler.say("another", "server.stopping")
     handler.flush()
-    first, second = stream.getvalue().splitlines()
+    first, second, third = stream.getvalue().splitlines()
     assert json.loads(first)["message"] == "one"
-    assert second == "a word"
+    word = json.loads(second)
+    assert word.pop("time")
+    assert word == {
+        "level": "INFO",
+        "logger": "ahtransport",
+        "message": "a word",
+        "event": "server.stopping",
+        "signal": "SIGTERM",
+    }
+    assert third == "another"
     before = losses.dropped
     stream.close()
     handler.emit(record("two"))

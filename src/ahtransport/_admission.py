@@ -89,8 +89,10 @@ class Admission:
         """Look at the memory from now on, once a second."""
         if self._limits.max_memory:
             if resident_memory() is None:  # pragma: no cover -- only Linux tells
-                text = "max_memory: this system does not tell how large the process is, so it is not limited"
-                _log.warning(text, extra=fields("config.warning"))
+                _log.warning(
+                    "max_memory: this system does not tell how large the process is, so it is not limited",
+                    extra=fields("config.warning"),
+                )
             else:
                 self._look()
 
@@ -134,6 +136,10 @@ class Admission:
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            text = "refusing clients: %s (%d refused so far)"
-            _log.warning(text, reason, self.refused, extra=fields("client.refused"))
+            _log.warning(
+                "refusing clients: %s (%d refused so far)",
+                reason,
+                self.refused,
+                extra=fields("clients.refused", reason=reason),
+            )
         return Reject(status, reason, [("Retry-After", str(ceil(self._limits.retry_after)))])

@@ -73,8 +73,8 @@ class BlockingWatch(trio.abc.Instrument):
             if now - self._warned >= _QUIET:
                 self._warned = now
                 _log.warning(
-                    "the event loop was blocked for %.0f ms: a handler computes or waits without trio; "
-                    "trio.to_thread.run_sync is for such work",
+                    "the event loop was blocked for %.0f ms: a handler computes or waits without trio "
+                    "(trio.to_thread.run_sync is for such work), or the machine is overloaded",
                     took * 1000,
                     extra=fields("loop.blocked", duration=round(took, 3)),
                 )

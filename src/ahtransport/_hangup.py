@@ -28,6 +28,6 @@ async def heed_hangup(server: Server) -> None:
     try:
         await server.reload_certificate()
     except ConfigError as error:
-        _log.error("the certificate from before stays: %s", error, extra=fields("certificate.kept"))
+        _log.error("the certificate from before stays: %s", error, extra=fields("certificate.unusable"))
     else:
         _log.info("the certificate was read again", extra=fields("certificate.read"))

@@ -196,9 +196,15 @@ class QueuedHandler(logging.Handler):
         except Exception:  # a field whose text can't be made, say: the log must not fail who logs
             losses.dropped += 1
 
-    def say(self, text: str) -> None:
-        """Write a line that is no record, such as a word to whoever sits at the terminal."""
-        self._writer.put(f"{text}\n".encode())
+    def say(self, text: str, event: str, **more: object) -> None:
+        """Write a word to whoever sits at the terminal, whatever the level: the bare text, or in JSON a record with the
+        event and its fields, so that every line can be read by the same program."""
+        if isinstance(self.formatter, JSONLines):
+            record = logging.LogRecord(_OURS, logging.INFO, __file__, 0, text, None, None)
+            record.__dict__.update(fields(event, **more))
+            self._writer.put(self._line(record))
+        else:
+            self._writer.put(f"{text}\n".encode())
 
     def flush(self) -> None:
         """Wait for the last lines, but not for long."""

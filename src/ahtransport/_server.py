@@ -232,14 +232,21 @@ class Server(Observing):
                 logs.uninstall()
 
     async def _run(self) -> None:
+        unheard: OSError | None = None
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangup_signals(self)) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, signals, nursery.cancel_scope)
-                await nursery.start(self.serve)
-                names = ", ".join(mount.transformer.name for mount in self._mounts) or "no transformer"
-                _log.info("%s on %s", names, self.url, extra=fields("server.started", url=self.url))
-                await self._ended.wait()
+                try:
+                    await nursery.start(self.serve)
+                except OSError as error:  # raised again outside of the nursery, which would wrap it
+                    unheard = error
+                else:
+                    names = ", ".join(mount.transformer.name for mount in self._mounts) or "no transformer"
+                    _log.info("%s on %s", names, self.url, extra=fields("server.started", url=self.url))
+                    await self._ended.wait()
                 nursery.cancel_scope.cancel()
+        if unheard is not None:
+            raise unheard
 
     async def _heed(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
@@ -295,12 +302,19 @@ class Server(Observing):
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         restore_collector = tune_collector() if self.config.general.tune_gc else None
+        unheard: OSError | None = None
         try:
             async with trio.open_nursery() as nursery:
                 shared.started(nursery)
                 nursery.start_soon(shared.deadlines.run)
                 self._limits.begin()
-                await nursery.start(self._host.serve, host, port)
+                try:
+                    await nursery.start(self._host.serve, host, port)
+                except OSError as error:  # raised again outside of the nursery, which would wrap it
+                    error.add_note(f"while listening on port {port} of {host}: servers.web.port and servers.web.host")
+                    unheard = error
+                    nursery.cancel_scope.cancel()
+                    await trio.lowlevel.checkpoint()  # leaves the nursery
                 if self._browser is not None:
                     await self._browser.begin(nursery)
                 options = self.config.servers.websocket.server
@@ -332,6 +346,8 @@ class Server(Observing):
             self._running = False
             self._since = None
             self._ended.set()
+        if unheard is not None:
+            raise unheard
 
     def _make_host(self, before: Host | None) -> Host:
         web, options = self.config.servers.web, self.config.servers.websocket.server

@@ -29,7 +29,10 @@ def create_project(directory: Path) -> list[Path]:
     }
     there = [path for path in files if path.exists() or path.is_symlink()]
     if there:
-        raise click.ClickException(f"{', '.join(map(str, there))} exists already; nothing has been written")
+        exist = "exists" if len(there) == 1 else "exist"
+        raise click.ClickException(
+            f"{', '.join(map(str, there))} {exist} already, so nothing has been written; choose another directory"
+        )
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)

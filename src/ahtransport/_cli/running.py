@@ -94,7 +94,7 @@ class _Runner:
                 if self._logs is None:
                     click.echo(text, err=True)
                 else:  # stderr may be a pipe that nobody empties, and the end must not wait for it
-                    self._logs.say(text)
+                    self._logs.say(text, "server.stopping", signal=signal.Signals(number).name)
             else:
                 self.ended_by = number
                 scope.cancel()

@@ -150,7 +150,7 @@ class GuardedHost(Host):
                 "refusing sockets: %s (%d refused so far)",
                 _REASONS[status],
                 self.turned_away,
-                extra=fields("socket.refused"),
+                extra=fields("sockets.refused", reason=_REASONS[status]),
             )
         try:
             sock.setblocking(False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, Channel
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import WRITE
@@ -170,7 +170,10 @@ class Gate:
         """The channel is closed."""
         self._timer.cancel()
         if failure := self._channel.tls.failure:
-            _log.debug("the TLS handshake with %s failed: %s", self._channel.peer[0], failure)
+            remote = self._channel.peer[0]
+            _log.debug(
+                "the TLS handshake with %s failed: %s", remote, failure, extra=fields("tls.failed", remote=remote)
+            )
 
     def close_if_idle(self) -> None:
         """End the connection: nobody has asked for anything yet."""
