@@ -44,9 +44,8 @@ def make_server(**options: Any) -> Server:
 def dial(server: Server, path: str = "/primus", **options: Any) -> ClientConnection:
     """Connect, in a thread; over TLS where the server speaks it."""
     tls = {"ssl": client_context()} if server.url.startswith("https") else {}
-    return connect(
-        server.url.replace("http", "ws", 1) + path, **{"max_size": None, "close_timeout": 5, **tls, **options}
-    )
+    arguments: dict[str, Any] = {"max_size": None, "close_timeout": 5, **tls, **options}
+    return connect(server.url.replace("http", "ws", 1) + path, **arguments)
 
 
 async def in_thread(client: Callable[[], None]) -> None:

@@ -291,18 +291,6 @@ class HttpWire:
                 return
         self._hang_up()
 
-    def _check_upgrade(self, head: Head) -> None:
-        """See whether it is a handshake.
-
-        Raises:
-            Reject: it is none.
-        """
-        try:
-            check_upgrade(head)
-        except Reject as refusal:
-            self._host.refused[refusal.status] += 1
-            raise
-
     # -- responses
 
     def _refuse(self, refusal: Reject) -> None:
