@@ -45,7 +45,8 @@ def dial(server: Server, path: str = "/primus", **options: Any) -> ClientConnect
     """Connect, in a thread; over TLS where the server speaks it."""
     tls = {"ssl": client_context()} if server.url.startswith("https") else {}
     arguments: dict[str, Any] = {"max_size": None, "close_timeout": 5, **tls, **options}
-    return connect(server.url.replace("http", "ws", 1) + path, **arguments)
+    client: ClientConnection = connect(server.url.replace("http", "ws", 1) + path, **arguments)
+    return client
 
 
 async def in_thread(client: Callable[[], None]) -> None:
