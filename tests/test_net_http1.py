@@ -233,6 +233,33 @@ async def test_what_has_become_of_a_response_is_told_once(reads: str, how: str) 
     assert told == [reads == "all"]
 
 
+@pytest.mark.parametrize("how", ["now", "in a task"])
+async def test_answers_do_not_pile_up_for_a_client_that_reads_none(how: str) -> None:
+    asked: list[str] = []
+
+    async def wait(response: Response) -> Response:
+        await trio.lowlevel.checkpoint()
+        return response
+
+    def answer(request: Request) -> Any:
+        asked.append(request.target)
+        response = Response(200, b"x" * 50_000)
+        return wait(response) if how == "in a task" else response
+
+    async with serving(answer, 1000) as (stream, host):
+        await stream.send_all(GET * 1000)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        (channel,) = host.channels
+        assert channel.buffered < 100_000
+        assert len(asked) == 1
+        left = 3 * 50_000
+        while left > 0:  # whoever reads gets the next, in its turn
+            left -= len(await stream.receive_some(65536))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert 3 <= len(asked) <= 4
+        assert channel.buffered < 100_000
+
+
 async def test_a_stream_that_breaks_off_between_two_pieces_has_not_left() -> None:
     told: list[bool] = []
 

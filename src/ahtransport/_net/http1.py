@@ -65,6 +65,7 @@ class HttpWire:
         self._body = EMPTY
         self._task: trio.CancelScope | None = None
         self._waiting: tuple[Request, Later] | None = None
+        self._leaving = False  # whether the rest of a response waits for the client to read
         self._on_sent: Callable[[bool], None] | None = None  # of a response that has not left yet
         self._keep_alive = True
         self._until = trio.current_time() + host.header_timeout  # when a head has to be there
@@ -90,8 +91,9 @@ class HttpWire:
         self._channel.shutdown()
 
     def flushed(self) -> None:
-        """The rest of a response has left. (A task that streams a body, or waits for a response, looks for itself.)"""
-        if self._on_sent is not None and self._task is None:
+        """The rest of a response has left. (A task that streams a body looks for itself.)"""
+        if self._leaving:
+            self._leaving = False
             self._sent()
 
     def stalled(self) -> None:
@@ -330,8 +332,11 @@ class HttpWire:
                 self._hang_up()
 
     def _written(self) -> None:
-        """All of a response is written; somebody may want to know when it has left, too."""
-        if self._on_sent is None or not self._channel.buffered:
+        """All of a response is written. The next request has to wait until it has left: a client that asks and asks,
+        and reads nothing, must not pile up answers."""
+        if self._channel.buffered:
+            self._leaving = True
+        else:
             self._sent()
 
     def _sent(self) -> None:
