@@ -108,6 +108,48 @@ async def test_refusals_are_counted_once(variant: Variant) -> None:
         assert server.statistics().refused == {403: 3, 501: 1}
 
 
+async def test_whoever_is_refused_is_counted_wherever_that_is() -> None:
+    """By the limit on requests, by the names and origins that are allowed, by middleware; asking for a WebSocket or
+    not."""
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    server = Server(
+        config={},
+        port=0,
+        request_rate=1,
+        request_burst=9,
+        allowed_hosts=["127.0.0.1"],
+        origins=["https://good.example"],
+    )
+
+    @server.use
+    def refuse(request: Request) -> None:
+        if "teapot" in request.query:
+            raise Reject(418, "short and stout")
+
+    async with running(server):
+        for headers in ({}, {**upgrade, "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}):
+            for status, target, more in (
+                (421, "/primus", {"Host": "evil.example"}),
+                (403, "/primus", {"Origin": "https://evil.example"}),
+                (418, "/primus?teapot", {}),
+            ):
+                stream = await trio.open_tcp_stream(*server.addresses[0])
+                fields = {"Host": "127.0.0.1", **headers, **more}
+                lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+                await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+                assert (await stream.receive_some(100)).startswith(f"HTTP/1.1 {status} ".encode())
+                await stream.aclose()
+        assert server.statistics().refused == {421: 2, 403: 2, 418: 2}
+        stream = await trio.open_tcp_stream(*server.addresses[0])
+        answer = b""
+        with trio.fail_after(5):
+            while not answer.startswith(b"HTTP/1.1 429 "):
+                await stream.send_all(b"GET /primus HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                answer = await stream.receive_some(1000)
+        await stream.aclose()
+        assert server.statistics().refused == {421: 2, 403: 2, 418: 2, 429: 1}
+
+
 @pytest.mark.parametrize("overflow", ["drop", "close"])
 async def test_slow_clients(overflow: str, autojump_clock: trio.testing.MockClock) -> None:
     server = Server(config={}, overflow=overflow, max_backlog=10_000, flush_timeout=10_000)

@@ -13,6 +13,8 @@ from ahtransport._errors import Reject
 from ahtransport._web.proxies import TrustedProxies, apply_forwarded, is_proxy
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from ahtransport._config import Limits
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request
@@ -68,11 +70,11 @@ class ServerLimits:
         if self.admission is not None:
             self.admission.begin()
 
-    def front(self, application: Application) -> Application:
-        """Put the limit on requests before an application; without one it stays as it is."""
+    def front(self, application: Application, refused: Counter[int]) -> Application:
+        """Put the limit on requests before an application; without one it stays as it is. ``refused`` counts."""
         limits = self._limits
         return (
-            Front(application, Rate(limits.request_rate, limits.request_burst), self._trusted)
+            Front(application, Rate(limits.request_rate, limits.request_burst), self._trusted, refused)
             if limits.request_rate
             else application
         )
@@ -95,8 +97,11 @@ class ServerLimits:
 class Front:
     """Refuses the requests of an address that sends too many, before anything looks at them."""
 
-    def __init__(self, application: Application, rate: Rate, trusted: tuple[str, ...]) -> None:
+    def __init__(
+        self, application: Application, rate: Rate, trusted: tuple[str, ...], refused: Counter[int]
+    ) -> None:
         self._application = application
+        self._refused = refused
         self._trusted = TrustedProxies(trusted)
         self._buckets = Buckets(rate)
 
@@ -105,6 +110,7 @@ class Front:
         now = trio.current_time()
         delay = self._buckets.of(address_key(request.remote_ip), now).ask(now)
         if delay:
+            self._refused[429] += 1
             raise Reject(429, "too many requests", [("Retry-After", str(ceil(delay)))])
 
     def handle_request(self, request: Request) -> Any:

@@ -185,6 +185,8 @@ class Mount:
         """
         answer = self._cors.handle(request)
         if answer is not None:
+            if answer.status == 403:
+                self._shared.counters.refused[403] += 1
             return answer
         if request.path == self._spec_path:
             return Response.json(200, self.spec)

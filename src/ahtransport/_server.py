@@ -329,7 +329,7 @@ class Server(Observing):
         web, options = self.config.servers.web, self.config.servers.websocket.server
         guard = self._limits.host_options()
         host = (GuardedHost if guard else Host)(
-            self._limits.front(self),
+            self._limits.front(self, self._namespaces.shared.counters.refused),
             self._namespaces.shared.deadlines,
             limits=Limits(web.max_request_line, web.max_header_line, web.max_header_bytes, web.max_headers),
             header_timeout=web.header_timeout,
@@ -374,15 +374,24 @@ class Server(Observing):
         Raises:
             Reject: it is refused.
         """
-        for look in self._entrance:
-            look(request)
+        try:
+            for look in self._entrance:
+                look(request)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
         probe = self._probes.get(request.path)
         if probe is not None and request.path not in self._routes:
             return probe(request)  # before any middleware, which may want to know who asks
         return self._after_middleware(request) if self.middleware.at_work else self._answer(request)
 
     async def _after_middleware(self, request: Request) -> Response:
-        answer = await self.middleware.run(request) or self._answer(request)
+        try:
+            response = await self.middleware.run(request)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+        answer = response or self._answer(request)
         return answer if isinstance(answer, Response) else await answer
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:

@@ -153,6 +153,7 @@ async def test_f5_sockets_in_all_and_per_address() -> None:
         idle[0].hang_up()
         host = target.server._host
         assert host is not None
+        assert target.server.statistics().refused == {503: 2}
         await target.wait_for(lambda: host.open_channels == 2)
         assert (await target.exchange(request("GET", "/primus/spec"))).status == 200
     async with under_attack(max_sockets_per_address=2, retry_after="7 s") as target:

@@ -127,6 +127,7 @@ class GuardedHost(Host):
     def _refuse(self, sock: socket.socket, status: int) -> None:
         """Say why, as far as the kernel takes it without waiting, and hang up."""
         self.turned_away += 1
+        self.refused[status] += 1
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET

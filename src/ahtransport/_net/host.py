@@ -63,7 +63,8 @@ class Host:
     Attributes:
         addresses: what is listened on, as (host, port) pairs; filled when listening begins.
         drained: set when every connection is closed after :meth:`stop`.
-        refused: how many requests it could not understand, by the status of the answer.
+        refused: how many requests it could not understand and sockets it had no room for, by the status of the answer;
+            where a server gave it, with all that the server refuses.
         gone: the bytes that the sockets which are closed have received and sent.
     """
 
