@@ -284,6 +284,8 @@ class Mount:
         application = self._namespaces.find(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")
+        # Only a generated client says which one it is. (A query may be refused: not when something is made already.)
+        said = request.query.get("_client")
         if seat is None:
             seat = self.admit(request)
         fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
@@ -304,8 +306,6 @@ class Mount:
             seat=seat,
         )
         application.add(connection)
-        # Only a generated client says which one it is.
-        said = request.query.get("_client")
         if said is not None and self.browser is not None and self.browser.hash not in (said, None):
             connection.stale_client(str(self.browser.hash))
         return connection

@@ -11,11 +11,14 @@ import trio
 from ahtransport import ActionServer, ConfigError, Reject, Server
 from ahtransport import _admission as admission
 from ahtransport._net import guarded
+from ahtransport.testing import running
+from certificates import secured
 from hostile.support import Target, under_attack
 from hostile.wire import TEXT, Answer, frame, request, upgrade
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from ahtransport import Request
 
@@ -167,6 +170,19 @@ async def test_f5_sockets_in_all_and_per_address() -> None:
             await target.raw()
 
 
+async def test_f6_no_plain_text_on_a_port_that_speaks_tls(tmp_path: Path) -> None:
+    """To a client that shakes hands it would be a broken server."""
+    server = Server(config={}, port=0, max_sockets=1, **secured(tmp_path))
+    async with running(server):
+        first = await trio.open_tcp_stream(*server.addresses[0])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        second = await trio.open_tcp_stream(*server.addresses[0])
+        assert await second.receive_some(1000) == b""
+        assert server.statistics().refused == {503: 1}
+        await first.aclose()
+        await second.aclose()
+
+
 async def test_f6_descriptors_in_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded, "free_descriptors", lambda: 12)
     async with under_attack(reserved_descriptors=10) as target:
@@ -244,3 +260,14 @@ def test_a_rate_of_bytes_is_none_or_as_much_as_is_read_at_once_in_a_few_seconds(
         assert getattr(Server(config={"servers": {"limits": {name: value}}}).config.servers.limits, name) == value
     with pytest.raises(ConfigError, match="at least 16384"):
         Server(config={"servers": {"limits": {name: 16383}}})
+
+
+async def test_f5_a_query_that_is_refused_leaves_no_connection() -> None:
+    """With a cookie, so that nobody has looked for the fingerprint in the query before."""
+    async with under_attack(max_connections=2) as target:
+        for _ in range(3):
+            answer = await target.exchange(upgrade("Cookie: sessionID=abc", target="/primus?" + "a&" * 1001))
+            assert answer.status == 400
+        assert len(target.server.connections) == 1  # the bystander's
+        assert target.server.statistics().accepted == {"websockets": 1}
+        await target.websocket()
