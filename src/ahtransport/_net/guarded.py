@@ -125,7 +125,8 @@ class GuardedHost(Host):
             super()._accepted(sock, address)
 
     def _refuse(self, sock: socket.socket, status: int) -> None:
-        """Say why, as far as the kernel takes it without waiting, and hang up."""
+        """Say why, as far as the kernel takes it without waiting, and hang up. Under TLS nothing can be said before the
+        handshake, which costs more than all the rest: there the socket is closed without a word."""
         self.turned_away += 1
         self.refused[status] += 1
         now = trio.current_time()
@@ -143,7 +144,8 @@ class GuardedHost(Host):
         )
         try:
             sock.setblocking(False)
-            sock.send("\r\n".join([*lines, "", body]).encode())
+            if self._certificate is None:
+                sock.send("\r\n".join([*lines, "", body]).encode())
             # What is unread when a socket is closed makes TCP send a reset, which may overtake the answer.
             sock.recv(CHUNK)
         except OSError:
