@@ -168,6 +168,25 @@ async def test_messages_that_wait_for_a_transform_are_limited() -> None:
         await record.until(lambda: record.closed)
 
 
+async def test_messages_and_events_that_wait_for_a_transform_have_the_same_limit() -> None:
+    async def hang(envelope: Envelope) -> None:
+        await trio.sleep_forever()
+
+    server = make_server(inbox=4, max_backlog_messages=100)
+    server.transform("outgoing", hang)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial):
+        await record.until(lambda: record.opened)
+        (connection,) = server.connections.values()
+        for number in range(4):
+            connection.emit("number", number)
+        with pytest.raises(trio.WouldBlock):
+            connection.emit("number", 5)
+        with pytest.raises(trio.WouldBlock):
+            connection.send_nowait(5)
+        assert connection.state == "open"
+
+
 async def test_what_was_sent_before_a_close_goes_first() -> None:
     async def later(envelope: Envelope) -> None:
         await trio.sleep(1)

@@ -86,6 +86,15 @@ class Outgoing(Half):
         options = self._application.options
         return self._link.buffered > options.high_water or self._link.queued >= options.max_backlog_messages
 
+    def _check_room(self) -> None:
+        """See whether another message may wait.
+
+        Raises:
+            trio.WouldBlock: it may not.
+        """
+        if self._is_slow() or (self._outgoing and len(self._outgoing) >= self._application.options.inbox):
+            raise trio.WouldBlock
+
     def send_nowait(self, message: Any) -> None:
         """Send one message at once.
 
@@ -102,9 +111,8 @@ class Outgoing(Half):
             for payload in self._transformer.encode(Message(message), link.wire):  # nearly always so
                 if not link.write(payload):
                     self._congested = True
-        elif self._is_slow() or (self._outgoing and len(self._outgoing) >= self._application.options.inbox):
-            raise trio.WouldBlock
         else:
+            self._check_room()
             self._put(Message(message))
 
     def emit(self, event: str, *args: Any) -> None:
@@ -114,8 +122,7 @@ class Outgoing(Half):
             trio.WouldBlock, ConnectionClosed, TypeError, ValueError: as there.
         """
         self._check_open()
-        if self._is_slow():
-            raise trio.WouldBlock
+        self._check_room()
         self._put(Event(event, args))
 
     def volatile(self, event: str, *args: Any) -> bool:
