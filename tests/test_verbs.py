@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from typing import Any
@@ -402,3 +403,29 @@ def test_values_are_written_and_weighed_as_in_javascript() -> None:
     assert [truthy(one) for one in nothing] == [False] * 7
     assert [truthy(one) for one in something] == [True] * 6
     assert repr(UNDEFINED) == "undefined"
+
+
+async def test_what_an_action_leaves_to_be_awaited_after_it_has_closed_its_connection_is_dropped() -> None:
+    """Without a warning of a coroutine that nobody awaits, and without counting as pending for ever."""
+    server = make()
+    ran: list[str] = []
+
+    async def later() -> None:
+        ran.append("later")
+
+    @server.action
+    def leave(connection: Connection) -> Any:
+        ran.append("now")
+        connection.close()
+        return later()
+
+    async with running(server):
+        client = await connect(server)
+        tally = server.tallies[client.connection]
+        client.send({"event": "action", "messageId": 1, "params": {"action": "leave"}})
+        await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        assert ran == ["now"]
+        assert (tally.pending, tally.tasks) == (0, 0)
+        assert await client.next() == "primus::server::close"
+        assert client.nothing_came()

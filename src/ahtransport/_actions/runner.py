@@ -259,6 +259,12 @@ class Runner:
         tally.pending -= 1
         return outcome
 
+    def drop(self, call: ActionCall, tally: Tally) -> None:
+        """Count an accepted call down that will not be run to its end: nobody is there to hear of it."""
+        tally.pending -= 1
+        if inspect.iscoroutine(call.begun):
+            call.begun.close()
+
     async def run(self, call: ActionCall, tally: Tally, *, log: bool = True) -> Outcome:
         """Run an accepted call and count it down. Nothing but a cancellation is raised; what must not be shown to a
         client is logged, unless the caller sees to it."""

@@ -119,6 +119,9 @@ class Verbs:
         outcome = None if runner.waits(call) else runner.run_now(call, tally)
         if outcome is not None:
             return send_now(connection, _outcome_reply(outcome, message_id))
+        if connection.state != "open":  # its function has closed it, and what it left to be awaited is for nobody
+            runner.drop(call, tally)
+            return None
         if tally.tasks >= 2 * runner.limit:
             # As many replies wait already as there may be: this one holds up the next.
             return self._run(connection, tally, call, message_id)
