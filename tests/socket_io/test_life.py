@@ -643,3 +643,30 @@ async def test_an_upgrade_moves_all_namespaces(autojump_clock: object) -> None:
             named = "" if connection.namespace == "/" else f"{connection.namespace},"
             assert head == f'51-{named}["message",{PLACEHOLDER % 0}]'
             assert part == b"\0\1"
+
+
+async def test_a_client_that_reads_nothing_gets_no_further_namespace() -> None:
+    """Nobody is told of a connection that is closed before it has been opened."""
+    told: list[str] = []
+
+    async def flood(connection: Connection) -> None:
+        await connection.send("x" * 50_000)
+        async for _ in connection:
+            pass
+
+    server = Server(flood, config={}, transformer="socket.io", max_backlog=10_000)
+    server.of("/admin").on_open(lambda connection: told.append("open"))
+    server.of("/admin").on_close(lambda connection, code, reason: told.append("close"))
+    server.on_close(lambda connection, code, reason: told.append(f"root {code}"))
+    async with memory_host(server) as host:
+        stream = host.stream(capacity=1000)
+        client = await WebSocketClient.connect(stream, "/socket.io/?EIO=4&transport=websocket")
+        await client.send("40")
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.statistics().backlog > 10_000
+        await client.send("40/admin,")
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.of("/admin").connections == {}
+        await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+    assert told == ["root 1013"]

@@ -242,7 +242,7 @@ class Client:
         try:
             with scope:  # cancelled when the client goes: then nobody wants to know
                 await self._core.authorize(request, namespace)
-            if self._over:
+            if self._over or not self._reads():  # a connection must not be closed before it has been opened
                 return
             link = NamespaceLink(self, namespace)
             peer = self._core.connect(
@@ -274,13 +274,18 @@ class Client:
         body = {"message": message} if data is None else {"message": message, "data": data}
         self._send(Frame(Kind.CONNECT_ERROR, namespace, None, body))
 
-    def _send(self, frame: Frame) -> None:
+    def _reads(self) -> bool:
+        """Tell whether the client reads what it is sent; one that does not is closed."""
         options, session = self._core.options, self.session
         if session.buffered > options.max_backlog or session.queued >= options.max_backlog_messages:
             session.overflow(1013, "the client does not read")
-            return
-        for payload in self._transformer.wrap(self._codec.encode(frame), self.session.wire):
-            session.write(payload)
+            return False
+        return True
+
+    def _send(self, frame: Frame) -> None:
+        if self._reads():
+            for payload in self._transformer.wrap(self._codec.encode(frame), self.session.wire):
+                self.session.write(payload)
 
     # -- leaving
 
