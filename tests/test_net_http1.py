@@ -233,6 +233,43 @@ async def test_what_has_become_of_a_response_is_told_once(reads: str, how: str) 
     assert told == [reads == "all"]
 
 
+@pytest.mark.parametrize("why", ["its head is none", "the client has gone"])
+async def test_a_body_that_nobody_gets_is_closed(why: str) -> None:
+    closed: list[str] = []
+    going = trio.Event()
+
+    class Pieces:
+        """An iterator of somebody's who has something open."""
+
+        def __aiter__(self) -> Pieces:
+            return self
+
+        async def __anext__(self) -> bytes:
+            raise AssertionError
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
+            closed.append("closed")
+
+    async def answer(request: Request) -> Response:
+        if why == "the client has gone":
+            with trio.CancelScope(shield=True):
+                await going.wait()
+        return Response(200, Pieces(), [("X-Two", "a\r\nb")] if why == "its head is none" else [], length=5)
+
+    async with serving(answer) as (stream, _):
+        await stream.send_all(GET)
+        await trio.testing.wait_all_tasks_blocked()
+        if why == "its head is none":
+            assert (await receive(stream, b"}")).startswith(b"HTTP/1.1 500 ")
+        else:
+            await stream.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+            going.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert closed == ["closed"]
+
+
 @pytest.mark.parametrize("how", ["now", "in a task"])
 async def test_answers_do_not_pile_up_for_a_client_that_reads_none(how: str) -> None:
     asked: list[str] = []

@@ -118,7 +118,7 @@ class HttpWire:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             request, later = waiting
-            with contained(f"the end of {request.method} {request.path!r}"):
+            with contained(f"the end of {request.method} {request.path!r}", about=request):
                 later.gone()
 
     def _expect_head(self) -> None:
@@ -292,6 +292,7 @@ class HttpWire:
         self._on_sent = response.on_sent
         if self._state is _ENDED:
             self._tell(False)
+            self._discard(response)
             return
         if not self._body.complete:
             self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
@@ -300,9 +301,10 @@ class HttpWire:
         try:
             head = response_head(response.status, headers, length, keep_alive=self._keep_alive)
         except BaseException as error:
-            with contained(f"the response to {request.method} {request.path!r}"):
+            with contained(f"the response to {request.method} {request.path!r}", about=request):
                 raise error
             self._tell(False)
+            self._discard(response)
             response = _internal_error()
             length = response.length
             head = response_head(500, response.headers, length, keep_alive=self._keep_alive)
@@ -315,10 +317,19 @@ class HttpWire:
             self._task = trio.CancelScope()
             self._host.spawn(self._stream, request, response, with_body, self._task)
 
+    def _discard(self, response: Response) -> None:
+        """Close a body that nobody will get."""
+        if not isinstance(response.body, bytes):
+            self._host.spawn(self._close_body, response)
+
+    async def _close_body(self, response: Response) -> None:
+        with contained("closing the body of a response"):
+            await send_pieces(self._channel, response, send=False)
+
     async def _stream(self, request: Request, response: Response, with_body: bool, scope: trio.CancelScope) -> None:
         done = False
         try:
-            with scope, contained(f"the response to {request.method} {request.path!r}"):
+            with scope, contained(f"the response to {request.method} {request.path!r}", about=request):
                 await send_pieces(self._channel, response, send=with_body)
                 done = True
         finally:
