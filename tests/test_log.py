@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+from pathlib import Path
 
 import pytest
 
 from ahtransport._log import LogFilter, escaped, get_logger
+
+
+SOURCES = Path(__file__).resolve().parents[1] / "src"
+LOGGERS = {"_log", "_access", "logger"}
 
 
 def record(text: str, *args: object, line: int = 1, error: BaseException | None = None) -> logging.LogRecord:
@@ -90,3 +96,16 @@ def test_loggers_are_filtered_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "ahtransport"):
         logger.info("a%s", "\nb")
     assert caplog.messages == [r"a\nb"]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
+def test_every_line_says_in_a_word_what_has_happened(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in LOGGERS
+            and node.func.attr in {"info", "warning", "error", "exception"}
+        ):
+            assert "extra" in {keyword.arg for keyword in node.keywords}, f"line {node.lineno}"

@@ -14,7 +14,7 @@ import trio
 
 from ahtransport._buckets import address_key
 from ahtransport._errors import Reject
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport.abc import Seat
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Admission:
         """Look at the memory from now on, once a second."""
         if self._limits.max_memory:
             if resident_memory() is None:  # pragma: no cover -- only Linux tells
-                _log.warning("max_memory: this system does not tell how large the process is, so it is not limited")
+                text = "max_memory: this system does not tell how large the process is, so it is not limited"
+                _log.warning(text, extra=fields("config.warning"))
             else:
                 self._look()
 
@@ -124,5 +125,6 @@ class Admission:
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            _log.warning("refusing clients: %s (%d refused so far)", reason, self.refused)
+            text = "refusing clients: %s (%d refused so far)"
+            _log.warning(text, reason, self.refused, extra=fields("client.refused"))
         return Reject(status, reason, [("Retry-After", str(ceil(self._limits.retry_after)))])

@@ -247,5 +247,5 @@ class Application:
 
     def _report(self, connection: Connection, error: BaseException) -> None:
         for function in self.on_error:
-            with contained("on_error"):
+            with contained("on_error", about=connection):
                 function(connection, error)

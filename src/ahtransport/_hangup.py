@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from ahtransport._errors import ConfigError
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
     from ahtransport._server import Server
@@ -28,6 +28,6 @@ async def heed_hangup(server: Server) -> None:
     try:
         await server.reload_certificate()
     except ConfigError as error:
-        _log.error("the certificate from before stays: %s", error)
+        _log.error("the certificate from before stays: %s", error, extra=fields("certificate.kept"))
     else:
-        _log.info("the certificate was read again")
+        _log.info("the certificate was read again", extra=fields("certificate.read"))

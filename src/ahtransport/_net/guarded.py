@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ahtransport._buckets import address_key
-from ahtransport._log import get_logger
+from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, Channel
 from ahtransport._net.compressed import CompressedWire, agreed
 from ahtransport._net.host import Host, peer_of
@@ -132,7 +132,8 @@ class GuardedHost(Host):
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            _log.warning("refusing sockets: %s (%d refused so far)", _REASONS[status], self.turned_away)
+            text = "refusing sockets: %s (%d refused so far)"
+            _log.warning(text, _REASONS[status], self.turned_away, extra=fields("socket.refused"))
         phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
         body = f'{{"error":"{_REASONS[status]}"}}'
         lines = (
