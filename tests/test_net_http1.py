@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -231,6 +233,22 @@ async def test_what_has_become_of_a_response_is_told_once(reads: str, how: str) 
             while host.open_channels:  # noqa: ASYNC110
                 await trio.sleep(0.001)
     assert told == [reads == "all"]
+
+
+async def test_nothing_is_left_of_a_connection_whose_body_nobody_asked_for() -> None:
+    async with serving(lambda request: Response(413)) as (stream, host):
+        (wire,) = [weakref.ref(channel.wire) for channel in host.channels]
+        gc.disable()
+        try:
+            head = GET.replace(b"GET", b"POST").removesuffix(b"\r\n")
+            await stream.send_all(head + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+            assert host.open_channels == 0
+            assert wire() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("why", ["its head is none", "the client has gone"])

@@ -141,13 +141,20 @@ async def test_whoever_is_refused_is_counted_wherever_that_is() -> None:
                 await stream.aclose()
         assert server.statistics().refused == {421: 2, 403: 2, 418: 2}
         stream = await trio.open_tcp_stream(*server.addresses[0])
+        old = {"Host": "127.0.0.1", **upgrade, "Sec-WebSocket-Version": "8"}
+        lines = ["GET /primus HTTP/1.1", *(f"{name}: {value}" for name, value in old.items())]
+        await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+        assert (await stream.receive_some(100)).startswith(b"HTTP/1.1 426 ")
+        await stream.aclose()
+        assert server.statistics().refused == {421: 2, 403: 2, 418: 2, 426: 1}
+        stream = await trio.open_tcp_stream(*server.addresses[0])
         answer = b""
         with trio.fail_after(5):
             while not answer.startswith(b"HTTP/1.1 429 "):
                 await stream.send_all(b"GET /primus HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
                 answer = await stream.receive_some(1000)
         await stream.aclose()
-        assert server.statistics().refused == {421: 2, 403: 2, 418: 2, 429: 1}
+        assert server.statistics().refused == {421: 2, 403: 2, 418: 2, 426: 1, 429: 1}
 
 
 @pytest.mark.parametrize("overflow", ["drop", "close"])

@@ -110,6 +110,7 @@ class HttpWire:
 
     def _end(self) -> None:
         self._state = _ENDED
+        self._body.on_first_read = None  # the two would keep each other alive
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -242,13 +243,25 @@ class HttpWire:
         if not self._channel.closed:
             self._hang_up()
 
+    def _check_upgrade(self, head: Head) -> None:
+        """Check a request to upgrade, and count it if it is none.
+
+        Raises:
+            Reject: see :func:`check_upgrade`.
+        """
+        try:
+            check_upgrade(head)
+        except Reject as refusal:
+            self._host.refused[refusal.status] += 1
+            raise
+
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
         websocket = self._host.make_websocket(self._channel, request, head)
         response: Response | None = None
         with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
-                    check_upgrade(head)
+                    self._check_upgrade(head)
                     receiver = await self._host.application.handle_upgrade(request, websocket)
                 except Reject as refusal:
                     response = refusal_response(refusal)
