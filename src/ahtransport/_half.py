@@ -94,8 +94,8 @@ class Half:
     _paused: bool
     _reader: trio.lowlevel.Task | None
     _garbled: bool  # whether a message could not be decoded; only the first is logged
-    # Going out: whether something may wait for the client (never False while this connection's own messages do), and
-    # who waits for it to read.
+    # Going out: whether something may wait for the client (False while this connection's own messages do only for what
+    # left in one piece at the end of a turn, and only until the next is written), and who waits for it to read.
     _congested: bool
     _writers: trio.lowlevel.ParkingLot | None
     _sends: int
