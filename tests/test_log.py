@@ -10,7 +10,6 @@ import pytest
 
 from ahtransport._log import LogFilter, escaped, get_logger
 
-
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 LOGGERS = {"_log", "_access", "logger"}
 

@@ -97,9 +97,7 @@ class ServerLimits:
 class Front:
     """Refuses the requests of an address that sends too many, before anything looks at them."""
 
-    def __init__(
-        self, application: Application, rate: Rate, trusted: tuple[str, ...], refused: Counter[int]
-    ) -> None:
+    def __init__(self, application: Application, rate: Rate, trusted: tuple[str, ...], refused: Counter[int]) -> None:
         self._application = application
         self._refused = refused
         self._trusted = TrustedProxies(trusted)
