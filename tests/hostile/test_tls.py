@@ -92,8 +92,8 @@ async def test_a4_noise_on_the_tls_port(options: dict[str, Any]) -> None:
 async def test_f1_handshakes_that_stall(options: dict[str, Any], size: int) -> None:
     """Nothing, a byte, a piece, everything but the end: closed after ``handshake_timeout``."""
     async with under_attack(**options, handshake_timeout=100) as target:
-        raws = [await target.tcp() for _ in range(20)]
         begin = trio.current_time()
+        raws = [await target.tcp() for _ in range(20)]
         with trio.fail_after(5):
             for raw in raws:
                 if size:
