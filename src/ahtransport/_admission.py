@@ -7,6 +7,7 @@ Whoever has a seat keeps it: only new clients are refused, before any upgrade, a
 from __future__ import annotations
 
 import os
+from collections import Counter
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -58,14 +59,20 @@ class _Taken(Seat):
 class Admission:
     """The seats of one server.
 
+    Args:
+        limits: the options.
+        deadlines: the server's clock.
+        limited: where it is counted who was refused, by the option; None: nowhere else.
+
     Attributes:
         taken: how many are taken.
         refused: how many clients were refused so far.
         overloaded: whether too much memory is in use.
     """
 
-    def __init__(self, limits: Limits, deadlines: Deadlines) -> None:
+    def __init__(self, limits: Limits, deadlines: Deadlines, limited: Counter[str] | None = None) -> None:
         self._limits = limits
+        self._limited = Counter() if limited is None else limited
         self._deadlines = deadlines
         self._per_address: dict[str, int] = {}
         self._quiet_until = 0.0
@@ -100,12 +107,13 @@ class Admission:
         limits = self._limits
         address = address_key(request.remote_ip)
         if self.overloaded:
-            raise self._refusal(503, "the server is overloaded")
+            raise self._refusal(503, "the server is overloaded", "max_memory")
         if limits.max_connections and self.taken >= limits.max_connections:
-            raise self._refusal(503, "the server is full")
+            raise self._refusal(503, "the server is full", "max_connections")
         count = self._per_address.get(address, 0)
         if limits.max_connections_per_address and count >= limits.max_connections_per_address:
-            raise self._refusal(429, "too many connections from this address")
+            reason = "too many connections from this address"
+            raise self._refusal(429, reason, "max_connections_per_address")
         self.taken += 1
         self._per_address[address] = count + 1
         return _Taken(self, address)
@@ -119,8 +127,9 @@ class Admission:
         else:
             del self._per_address[address]
 
-    def _refusal(self, status: int, reason: str) -> Reject:
+    def _refusal(self, status: int, reason: str, limit: str) -> Reject:
         self.refused += 1
+        self._limited[limit] += 1
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET

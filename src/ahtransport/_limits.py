@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ahtransport._config import Limits
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request
+    from ahtransport._statistics import Counters
     from ahtransport.abc import Receiver, WebSocket
 
 __all__ = ["Front", "ServerLimits"]
@@ -40,6 +41,7 @@ class ServerLimits:
         limits: the options.
         trusted: the proxies whose word on addresses counts.
         deadlines: the server's clock.
+        counters: where refusals are counted.
         paces_messages: whether connections that send too many messages are slowed down; else somebody else counts them.
 
     Attributes:
@@ -48,11 +50,18 @@ class ServerLimits:
     """
 
     def __init__(
-        self, limits: Limits, trusted: tuple[str, ...], deadlines: Deadlines, *, paces_messages: bool = True
+        self,
+        limits: Limits,
+        trusted: tuple[str, ...],
+        deadlines: Deadlines,
+        counters: Counters,
+        *,
+        paces_messages: bool = True,
     ) -> None:
         self._limits = limits
+        self._counters = counters
         self._trusted = trusted
-        self.admission = Admission(limits, deadlines) if Admission.wanted(limits) else None
+        self.admission = Admission(limits, deadlines, counters.limited) if Admission.wanted(limits) else None
         none = Rate(0)
         rates = Rates(
             Rate(limits.message_rate, limits.message_burst) if paces_messages else none,
@@ -72,7 +81,7 @@ class ServerLimits:
         """Put the limit on requests before an application; without one it stays as it is."""
         limits = self._limits
         return (
-            Front(application, Rate(limits.request_rate, limits.request_burst), self._trusted)
+            Front(application, Rate(limits.request_rate, limits.request_burst), self._trusted, self._counters)
             if limits.request_rate
             else application
         )
@@ -88,6 +97,7 @@ class ServerLimits:
             "reserve": limits.reserved_descriptors,
             "exempt": lambda address: is_proxy(address, self._trusted),
             "retry_after": limits.retry_after,
+            "limited": self._counters.limited,
             "rates": self.rates,
         }
 
@@ -95,8 +105,9 @@ class ServerLimits:
 class Front:
     """Refuses the requests of an address that sends too many, before anything looks at them."""
 
-    def __init__(self, application: Application, rate: Rate, trusted: tuple[str, ...]) -> None:
+    def __init__(self, application: Application, rate: Rate, trusted: tuple[str, ...], counters: Counters) -> None:
         self._application = application
+        self._counters = counters
         self._trusted = TrustedProxies(trusted)
         self._buckets = Buckets(rate)
 
@@ -105,6 +116,8 @@ class Front:
         now = trio.current_time()
         delay = self._buckets.of(address_key(request.remote_ip), now).ask(now)
         if delay:
+            self._counters.refused[429] += 1
+            self._counters.limited["request_rate"] += 1
             raise Reject(429, "too many requests", [("Retry-After", str(ceil(delay)))])
 
     def handle_request(self, request: Request) -> Any:

@@ -244,10 +244,13 @@ class Mount:
         try:
             await application.authorize(request)
         except Reject as refusal:
-            # Not every transformer answers it by HTTP, where all other refusals are counted.
-            self._shared.counters.refused[refusal.status] += 1
-            request.state[COUNTED] = True
+            self._count(request, refusal)
             raise
+
+    def _count(self, request: Request, refusal: Reject) -> None:
+        # Not every transformer answers it by HTTP, where all other refusals are counted.
+        self._shared.counters.refused[refusal.status] += 1
+        request.state[COUNTED] = True
 
     def admit(self, request: Request) -> Seat:
         """Give a client a seat; see ``ahtransport.abc.Core``.
@@ -255,7 +258,13 @@ class Mount:
         Raises:
             Reject: there is none.
         """
-        return _NO_SEAT if self._admission is None else self._admission.enter(request)
+        if self._admission is None:
+            return _NO_SEAT
+        try:
+            return self._admission.enter(request)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
 
     def pacer(self, request: Request) -> Pacer | None:
         """Give what paces a client that polls; see ``ahtransport.abc.Core``."""

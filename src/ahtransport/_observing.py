@@ -106,6 +106,11 @@ class Observing(Registering):
         raise NotImplementedError
 
     @property
+    def _overloaded(self) -> bool:
+        """Whether newcomers are refused because of memory or sockets."""
+        raise NotImplementedError
+
+    @property
     def sessions(self) -> SessionStore:
         """Where session data is kept."""
         raise NotImplementedError
@@ -146,7 +151,7 @@ class Observing(Registering):
 
     def _trouble(self) -> str | None:
         """Say why nobody should be sent here at the moment, in a word; None: all is well."""
-        return "draining" if self._stop.is_set() else None
+        return "draining" if self._stop.is_set() else "overloaded" if self._overloaded else None
 
     async def _answer_health(self, request: Request) -> Response:
         """Say whether the server serves.
@@ -201,6 +206,7 @@ class Observing(Registering):
             ),
             accepted=MappingProxyType(dict(counters.accepted)),
             refused=MappingProxyType(dict(counters.refused)),
+            limited=MappingProxyType(dict(counters.limited)),
             closed=MappingProxyType(dict(counters.closed)),
             sockets=survey.sockets,
             rooms=sum(len(namespace.rooms) for namespace in self._namespaces),

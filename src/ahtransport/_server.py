@@ -17,7 +17,7 @@ from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
 from ahtransport._errors import Reject
 from ahtransport._hangup import hangup_signals, heed_hangup
-from ahtransport._http import Response
+from ahtransport._http import Later, Response
 from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
 from ahtransport._log import fields, get_logger
@@ -111,7 +111,9 @@ class Server(Observing):
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         limits = config.servers.limits
         shared = Shared(options, parser, sessions, Rate(limits.join_rate, limits.join_burst))
-        self._limits = ServerLimits(limits, web.trusted_proxies, shared.deadlines, paces_messages=self._paces_messages)
+        self._limits = ServerLimits(
+            limits, web.trusted_proxies, shared.deadlines, shared.counters, paces_messages=self._paces_messages
+        )
         namespaces = Namespaces(shared) if old is None else old.moved(shared)
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
@@ -195,6 +197,12 @@ class Server(Observing):
 
     def _counted_host(self) -> Host | None:
         return self._host
+
+    @property
+    def _overloaded(self) -> bool:
+        admission, host = self._limits.admission, self._host
+        short = admission is not None and admission.overloaded
+        return short or (isinstance(host, GuardedHost) and host.full)
 
     @property
     def stopping(self) -> bool:
@@ -347,6 +355,7 @@ class Server(Observing):
             refused=self._namespaces.shared.counters.refused,
             certificate=self._certificate,
             handshake_timeout=web.handshake_timeout,
+            late=self._count_late,
             **guard,
         )
         if before is not None:
@@ -374,8 +383,12 @@ class Server(Observing):
         Raises:
             Reject: it is refused.
         """
-        for look in self._entrance:
-            look(request)
+        try:
+            for look in self._entrance:
+                look(request)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
         probe = self._probes.get(request.path)
         if probe is not None and request.path not in self._routes:
             return probe(request)  # before any middleware, which may want to know who asks
@@ -383,7 +396,13 @@ class Server(Observing):
 
     async def _after_middleware(self, request: Request) -> Response:
         answer = await self.middleware.run(request) or self._answer(request)
-        return answer if isinstance(answer, Response) else await answer
+        if type(answer) is not Later:
+            return answer if isinstance(answer, Response) else await answer
+        try:
+            return await answer
+        except Reject as refusal:
+            self._count_late(request, refusal)
+            raise
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         if self._browser is not None and self._files is not None:
@@ -424,6 +443,11 @@ class Server(Observing):
     def _count(self, request: Request, refusal: Reject) -> None:
         if COUNTED not in request.state:
             self._namespaces.shared.counters.refused[refusal.status] += 1
+
+    def _count_late(self, request: Request, refusal: Reject) -> None:
+        """Count what a ``Later`` came to, unless it is a route's own."""
+        if self._find(request)[0] is not None:
+            self._count(request, refusal)
 
     async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         for look in self._entrance:

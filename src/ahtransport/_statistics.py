@@ -32,7 +32,11 @@ class ServerStatistics:
             ``("engine.io", "polling")``. One of Socket.IO counts in each namespace that its client is in.
         accepted: how many connections there have been in total, by transformer.
         refused: how many handshakes and requests were refused in total, by HTTP status; who was not let into a
-            namespace of Socket.IO counts as if it had been told by HTTP.
+            namespace of Socket.IO counts as if it had been told by HTTP. Sockets that are refused as soon as they are
+            accepted count, too.
+        limited: how many of those were refused because of a limit, in total, by the option that is the limit:
+            ``"max_connections"``, ``"max_connections_per_address"``, ``"max_memory"``, ``"max_sockets"``,
+            ``"max_sockets_per_address"``, ``"reserved_descriptors"``, ``"request_rate"``.
         closed: how many connections have ended in total, by close code. Of the codes that anybody may choose, 3000
             stands for 3000 to 3999, and 4000 for 4000 to 4999.
         sockets: how many sockets are open, WebSockets and others.
@@ -58,6 +62,7 @@ class ServerStatistics:
     connections: Mapping[tuple[str, str], int]
     accepted: Mapping[str, int]
     refused: Mapping[int, int]
+    limited: Mapping[str, int]
     closed: Mapping[int, int]
     sockets: int
     rooms: int
@@ -80,15 +85,16 @@ class Counters:
     """The totals of a server.
 
     Attributes:
-        accepted, refused, closed, dropped: as in :class:`ServerStatistics`; ``dropped`` only of namespaces that have
-            gone.
+        accepted, refused, limited, closed, dropped: as in :class:`ServerStatistics`; ``dropped`` only of namespaces that
+            have gone.
     """
 
-    __slots__ = ("accepted", "closed", "dropped", "refused")
+    __slots__ = ("accepted", "closed", "dropped", "limited", "refused")
 
     def __init__(self) -> None:
         self.accepted: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
+        self.limited: Counter[str] = Counter()
         self.closed: Counter[int] = Counter()
         self.dropped = 0
 

@@ -6,6 +6,7 @@ A server without such limits has the plain host, and none of this costs it anyth
 from __future__ import annotations
 
 import os
+from collections import Counter
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +77,7 @@ class GuardedHost(Host):
         exempt: tells of an address that it is not counted, such as a proxy's.
         retry_after: seconds after which those who were refused may come back.
         rates: how fast WebSockets may send; None: as they like.
+        limited: where it is counted who was refused, by the option; None: nowhere else.
         others: what :class:`Host` takes.
     """
 
@@ -88,6 +90,7 @@ class GuardedHost(Host):
         exempt: Callable[[str], bool] = lambda address: False,
         retry_after: float = 5.0,
         rates: Rates | None = None,
+        limited: Counter[str] | None = None,
         **others: Any,
     ) -> None:
         super().__init__(*args, **others)
@@ -98,6 +101,8 @@ class GuardedHost(Host):
         self._quiet_until = 0.0
         self.turned_away = 0
         self.rates = rates
+        self._limited = Counter() if limited is None else limited
+        self._limit = "max_sockets"  # the option that says how many there may be
         self._max_sockets = max_sockets
         self._reserve = reserve
 
@@ -106,27 +111,35 @@ class GuardedHost(Host):
         free = free_descriptors()
         if free is not None:
             most = max(len(self._counted) + free - self._reserve, 1)
-            self._max_sockets = min(self._max_sockets or most, most)
+            if not self._max_sockets or most < self._max_sockets:
+                self._max_sockets, self._limit = most, "reserved_descriptors"
         self._reserve = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the next socket would be refused, whoever's it is."""
+        return bool(self._max_sockets) and len(self._counted) >= self._max_sockets
 
     def _accepted(self, sock: socket.socket, address: object) -> None:
         if self._reserve:
             self._set_aside()
         peer = peer_of(address)[0]
-        if self._max_sockets and len(self._counted) >= self._max_sockets:
-            self._refuse(sock, 503)
+        if self.full:
+            self._refuse(sock, 503, self._limit)
         elif (
             self._max_per_address
             and self._counted.per_address.get(address_key(peer), 0) >= self._max_per_address
             and not self._exempt(peer)
         ):
-            self._refuse(sock, 429)
+            self._refuse(sock, 429, "max_sockets_per_address")
         else:
             super()._accepted(sock, address)
 
-    def _refuse(self, sock: socket.socket, status: int) -> None:
+    def _refuse(self, sock: socket.socket, status: int, limit: str) -> None:
         """Say why, as far as the kernel takes it without waiting, and hang up."""
         self.turned_away += 1
+        self.refused[status] += 1
+        self._limited[limit] += 1
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET

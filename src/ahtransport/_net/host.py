@@ -28,6 +28,7 @@ from ahtransport._net.websocket import WebSocketWire
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
+    from ahtransport._errors import Reject
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request, Response
     from ahtransport._net.certificate import Certificate
@@ -63,7 +64,8 @@ class Host:
     Attributes:
         addresses: what is listened on, as (host, port) pairs; filled when listening begins.
         drained: set when every connection is closed after :meth:`stop`.
-        refused: how many requests it could not understand, by the status of the answer.
+        refused: how many requests it could not understand and sockets it did not take, by the status of the answer.
+        late: told of a refusal that a ``Later`` came to; None: nobody is.
         gone: the bytes that the sockets which are closed have received and sent.
     """
 
@@ -86,6 +88,7 @@ class Host:
         refused: Counter[int] | None = None,
         certificate: Certificate | None = None,
         handshake_timeout: float = 10.0,
+        late: Callable[[Request, Reject], None] | None = None,
     ) -> None:
         self.application = application
         self.deadlines = deadlines
@@ -101,6 +104,7 @@ class Host:
         self.compression = compression
         self.addresses: list[tuple[str, int]] = []
         self.refused: Counter[int] = Counter() if refused is None else refused
+        self.late = late
         self.gone = NO_TRAFFIC
         self.handshake_timeout = handshake_timeout
         self._certificate = certificate

@@ -201,6 +201,8 @@ class HttpWire:
         try:
             answer = function(*args)
         except Reject as refusal:
+            if not args and self._host.late is not None:
+                self._host.late(request, refusal)  # a Later's; of others who refuses them knows
             answer = refusal_response(refusal)
         except BaseException as error:
             answer = _internal_error()
@@ -246,7 +248,7 @@ class HttpWire:
         with scope, contained("an HTTP connection"):
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
-                    check_upgrade(head)
+                    self._check_upgrade(head)
                     receiver = await self._host.application.handle_upgrade(request, websocket)
                 except Reject as refusal:
                     response = refusal_response(refusal)
@@ -273,6 +275,18 @@ class HttpWire:
                 self._send(request, response)
                 return
         self._hang_up()
+
+    def _check_upgrade(self, head: Head) -> None:
+        """See whether it is a handshake.
+
+        Raises:
+            Reject: it is none.
+        """
+        try:
+            check_upgrade(head)
+        except Reject as refusal:
+            self._host.refused[refusal.status] += 1
+            raise
 
     # -- responses
 

@@ -100,6 +100,7 @@ def families(told: ServerStatistics, version: str) -> Iterator[Metric]:
     yield _gauge("connections", "Open connections", told.connections, "transformer", "transport")
     yield _counter("connections_accepted", "Connections so far", told.accepted, "transformer")
     yield _counter("refused", "Refused handshakes and requests, by HTTP status", told.refused, "status")
+    yield _counter("limited", "Those of them that were over a limit, by the option", told.limited, "limit")
     text = "Connections that have ended, by close code (3000: 3000 to 3999; 4000: 4000 to 4999)"
     yield _counter("connections_closed", text, told.closed, "code")
     yield _gauge("sockets", "Open sockets, WebSockets and others", told.sockets)
