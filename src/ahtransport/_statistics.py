@@ -85,8 +85,8 @@ class Counters:
     """The totals of a server.
 
     Attributes:
-        accepted, refused, limited, closed, dropped: as in :class:`ServerStatistics`; ``dropped`` only of namespaces that
-            have gone.
+        accepted, refused, limited, closed, dropped: as in :class:`ServerStatistics`; ``dropped`` only of namespaces
+            that have gone.
     """
 
     __slots__ = ("accepted", "closed", "dropped", "limited", "refused")

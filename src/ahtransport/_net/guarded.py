@@ -32,6 +32,9 @@ __all__ = ["GuardedHost", "MeteredCompressedWire", "MeteredWire", "free_descript
 
 _log = get_logger()
 _QUIET: Final = 10.0  # seconds in which it is logged once that sockets are refused
+#: What a client that expects TLS understands: a handshake only to say no would cost more than to say yes. A record with
+#: a fatal alert, internal_error, which is for failures such as too little memory (RFC 8446 sections 5.1 and 6.2).
+_ALERT: Final = bytes([21, 3, 3, 0, 2, 2, 80])
 _REASONS: Final = {429: "too many connections from this address", 503: "the server is full"}
 
 
@@ -144,6 +147,16 @@ class GuardedHost(Host):
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
             _log.warning("refusing sockets: %s (%d refused so far)", _REASONS[status], self.turned_away)
+        try:
+            sock.setblocking(False)
+            sock.send(self._refusal(status) if self._certificate is None else _ALERT)
+            # What is unread when a socket is closed makes TCP send a reset, which may overtake the answer.
+            sock.recv(CHUNK)
+        except OSError:
+            pass  # nothing is there yet, or the client has gone already
+        sock.close()
+
+    def _refusal(self, status: int) -> bytes:
         phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
         body = f'{{"error":"{_REASONS[status]}"}}'
         lines = (
@@ -153,14 +166,7 @@ class GuardedHost(Host):
             f"Retry-After: {self._retry_after}",
             "Connection: close",
         )
-        try:
-            sock.setblocking(False)
-            sock.send("\r\n".join([*lines, "", body]).encode())
-            # What is unread when a socket is closed makes TCP send a reset, which may overtake the answer.
-            sock.recv(CHUNK)
-        except OSError:
-            pass  # nothing is there yet, or the client has gone already
-        sock.close()
+        return "\r\n".join([*lines, "", body]).encode()
 
     def make_websocket(self, channel: Channel, request: Request, head: Head) -> WebSocketWire:
         """Make the wire of a WebSocket."""
