@@ -81,6 +81,8 @@ def test_events_and_acknowledgements(value: Any, packet: Packet) -> None:
         {"type": 0, "data": "say"},
         {"type": 0, "data": {"0": "say"}},
         {"type": 0, "data": ["say"], "id": -1},
+        {"type": 0, "data": ["say"], "id": 2**53},
+        {"type": 1, "data": [], "id": 10**40},
         {"type": 0, "data": ["say"], "id": "1"},
         {"type": 0, "data": ["say"], "id": 1.5},
         {"type": 0, "data": ["say"], "id": True},

@@ -25,6 +25,8 @@ CONTROLS: Final = ("primus::ping::", "primus::pong::", "primus::id::", "primus::
 CLOSE: Final = Control("primus::server::close")
 
 _EVENT, _ACK = 0, 1
+#: The last number that JavaScript, and JSON on its way, tells from its neighbours: Number.MAX_SAFE_INTEGER.
+_LAST: Final = 2**53 - 1
 
 
 class Codec:
@@ -87,7 +89,7 @@ def as_event(value: Any) -> Event | Ack | None:
     if type(value) is not dict:
         return None
     kind, data, number = value.get("type"), value.get("data"), value.get("id")
-    if type(data) is not list or not (number is None or (type(number) is int and number >= 0)):
+    if type(data) is not list or not (number is None or (type(number) is int and 0 <= number <= _LAST)):
         return None
     if kind == _EVENT and type(kind) is int and data and type(data[0]) is str:
         return Event(data[0], data[1:], number or None)  # primus-emitter counts from 1; 0 wants no answer
