@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -208,6 +210,70 @@ async def test_h2_many_connections_are_told_in_turns() -> None:
         await server._ended.wait()
     assert codes == [1012] * 1100
     assert len(record.closed) == 1100
+
+
+async def test_h2_hundreds_on_real_sockets(caplog: pytest.LogCaptureFixture) -> None:
+    """WebSockets, polls that wait, handlers at work and one that hangs: goodbye to all at once, then the grace."""
+    many, polls, at_work = 300, 20, 25
+    ends: Counter[str] = Counter()
+    finished = 0
+    told = trio.Event()
+
+    async def work(connection: Connection, message: Any) -> None:
+        nonlocal finished
+        if message == "work":
+            await told.wait()
+            await trio.sleep(0.3)
+            finished += 1
+        elif message == "hang":
+            await trio.sleep_forever()
+
+    server = Server(config={}, port=0, transformer={"websockets": "/primus", "engine.io": "/eio"}, shutdown_grace=1500)
+    server.on_message(work)
+    record = Record(server)
+
+    async def stay(number: int) -> None:
+        async with await trio.open_tcp_stream(*server.addresses[0]) as stream:
+            client = await WebSocketClient.connect(stream)
+            await client.send('"hang"' if number == 0 else '"work"' if number <= at_work else '"idle"')
+            try:
+                await client.receive()
+            except ConnectionClosed as closed:
+                ends[f"{closed.code}"] += 1
+
+    async def poll() -> None:
+        async with await trio.open_tcp_stream(*server.addresses[0]) as stream:
+            opening = await fetch(stream, "GET", "/eio/?EIO=4&transport=polling")
+            sid = json.loads(opening.body[1:])["sid"]
+            for _ in range(3):
+                answer = await fetch(stream, "GET", f"/eio/?EIO=4&transport=polling&sid={sid}")
+                ends[f"poll {answer.status}"] += 1
+                if b"1" in answer.body.split(b"\x1e"):
+                    ends["poll over"] += 1
+                    return
+
+    async def script() -> None:
+        async with trio.open_nursery() as clients:
+            for number in range(many):
+                clients.start_soon(stay, number)
+            for _ in range(polls):
+                clients.start_soon(poll)
+            await record.until(lambda: len(record.opened) == many + polls)
+            while server.statistics().tasks < at_work + 1:  # noqa: ASYNC110 -- there is nothing that would tell
+                await trio.sleep(0.005)
+            signal.raise_signal(signal.SIGTERM)
+            told.set()
+
+    began = trio.current_time()
+    with trio.fail_after(30):
+        await run_with_signals(server, script)
+    assert ends["1012"] == many
+    assert (ends["poll over"], ends["poll 200"] >= polls) == (polls, True)
+    assert finished == at_work
+    assert trio.current_time() - began < 20
+    assert len(record.closed) == many + polls
+    assert not leftovers(server)
+    assert not [entry for entry in caplog.records if entry.exc_info]
 
 
 async def test_the_port_is_free_again() -> None:

@@ -1,22 +1,27 @@
-"""G7, G8, G12, G18: files, logs and error pages give nothing away."""
+"""G6, G7, G8, G12, G18: files, logs and error pages give nothing away."""
 
 from __future__ import annotations
 
+import ast
 import json
+import logging
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from ahtransport.transports import engineio
 
-from ahtransport import ActionServer, Connection, Response, Server
+import ahtransport
+from ahtransport import ActionServer, Connection, Reject, Response, Server
+from ahtransport._logsink import JSONLines
 from hostile.support import under_attack
 from hostile.wire import TEXT, frame, request, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ahtransport import Request
 
@@ -220,3 +225,78 @@ async def test_g18_error_pages_tell_nothing(public: Path) -> None:
             everything = repr((answer.headers, answer.body)).lower()
             for word in ("ahtransport", "python", "trio", "traceback", "purpose", str(public).lower(), ".py", "/tmp"):
                 assert word not in everything
+
+
+async def test_g6_no_secret_is_ever_logged() -> None:
+    """Ids of sessions, fingerprints, tokens in queries, headers and CONNECT, whatever goes wrong: not in the log, which
+    has the levels down to DEBUG and the access lines here."""
+    lines: list[str] = []
+
+    class Everything(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record) + repr(record.__dict__))
+
+    def prepare(server: Server) -> None:
+        async def fail(request: Request) -> Response:
+            raise RuntimeError("on purpose")
+
+        server.route("/fail", fail)
+
+        @server.authorize
+        def decide(request: Request) -> None:
+            if "deny" in request.query:
+                raise Reject(403, "no")
+            if "break" in request.query:
+                raise RuntimeError("on purpose")
+
+    everything = Everything()
+    everything.setFormatter(JSONLines())
+    logger = logging.getLogger("ahtransport")
+    logger.addHandler(everything)
+    transformers = {"websockets": "/primus", "engine.io": "/eio", "socket.io": "/sio"}
+    secrets = ["hunter2-query", "hunter2-header", "hunter2-cookie", "hunter2-auth"]
+    query, header, cookie, auth = secrets
+    headers = f"Authorization: Bearer {header}", f"Cookie: sessionID={cookie}; token={cookie}"
+    try:
+        async with under_attack(prepare, transformer=transformers, max_connections=4) as target:
+            target.tracebacks = 2
+            for path in ("/eio/", "/sio/"):
+                wanted = f"{path}?EIO=4&transport=polling&token={query}"
+                opening = await target.exchange(request("GET", wanted, *headers))
+                secrets.append(json.loads(opening.body[1:])["sid"])
+                again = f"{wanted}&sid={secrets[-1]}"
+                packet = b"9" if path == "/eio/" else b'40{"token":"%s"' % auth.encode()
+                await target.exchange(request("POST", again, *headers, f"Content-Length: {len(packet)}", body=packet))
+                answer = await target.exchange(request("GET", again, *headers))
+                assert answer.status == (400 if path == "/eio/" else 200)
+            for end in ("", "&deny", "&break"):
+                wanted = f"/primus?token={query}{end}"
+                raw = await target.raw()
+                await raw.send(upgrade(*headers, target=wanted))
+                assert (await raw.answer()).status == (403 if end else 101)
+                await raw.send(frame(TEXT, b"{"))
+            await target.exchange(request("GET", f"/fail?token={query}", *headers))
+            await target.exchange(request("GET", f"/nothing?token={query}", *headers))
+            assert (await target.exchange(request("GET", f"/eio/?EIO=4&transport=polling&sid={query}"))).status == 400
+            await target.wait_for(lambda: target.opened - len(target.closed) >= 1)
+    finally:
+        logger.removeHandler(everything)
+    assert len(lines) > 5
+    for line in lines:
+        for secret in secrets:
+            assert secret not in line
+
+
+def test_g6_secrets_are_keys_of_tables_and_never_compared() -> None:
+    """A look-up by hash tells nothing of how much of a guess was right; ``==`` might, by the time that it takes."""
+    names = {"sid", "fingerprint", "token", "session_key", "cookie", "secret"}
+    found: list[str] = []
+    sources = Path(ahtransport.__file__).parent, Path(engineio.__file__).parent.parent
+    for path in (path for source in sources for path in source.rglob("*.py") if "testing" not in path.parts):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+                sides = [node.left, *node.comparators]
+                said = {getattr(side, "id", getattr(side, "attr", "")).strip("_") for side in sides}
+                if said & names:
+                    found.append(f"{path.name}:{node.lineno}")
+    assert found == []

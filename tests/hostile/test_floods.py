@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("prlimit"), reason="reads /proc
 
 
 @pytest.mark.parametrize("name", [name for name in FLOODS if name != "none"])
-async def test_f1_f2_f3_f4_f5_f7_f8_f9_f10_f13_floods_that_honest_clients_do_not_feel(name: str) -> None:
+async def test_f1_f2_f3_f4_f5_f7_f8_b11_f9_f10_f13_floods_that_honest_clients_do_not_feel(name: str) -> None:
     flood = FLOODS[name]
     with trio.fail_after(90):
         outcome = await run(flood, seconds=SECONDS, clients=20, patience=20)

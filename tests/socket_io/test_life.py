@@ -643,3 +643,34 @@ async def test_an_upgrade_moves_all_namespaces(autojump_clock: object) -> None:
             named = "" if connection.namespace == "/" else f"{connection.namespace},"
             assert head == f'51-{named}["message",{PLACEHOLDER % 0}]'
             assert part == b"\0\1"
+
+
+# -- G16: there is no state recovery
+
+
+@pytest.mark.parametrize("transport", OPEN)
+async def test_g16_whoever_asks_for_an_old_state_begins_anew(transport: str, autojump_clock: object) -> None:
+    """Whatever ``pid`` and ``offset`` say: another id, nothing of what was missed, and the application is asked."""
+    async with hall() as place:
+        lost = await OPEN[transport](place.dial)
+        await lost.send('0/admin,{"token":"right"}')
+        reply = await lost.receive()
+        first = json.loads(str(reply).removeprefix("0/admin,"))
+        assert set(first) == {"sid"}  # no "pid" is ever given
+        (connection,) = place.opened
+        place.server.of("/admin").rooms.join(connection, "tea")
+        wire = await OPEN[transport](place.dial)
+        for pid in (first["sid"], "guessed", "", None, ["x"], {"$ne": 1}):
+            asked = {"pid": pid, "offset": "0"}
+            await wire.send("0/admin," + json.dumps(asked))
+            assert str(await wire.receive()).startswith("4/admin,")  # CONNECT_ERROR: the token counts, as ever
+            await wire.send("0/admin," + json.dumps({"token": "right", **asked}))
+            again = json.loads(str(await wire.receive()).removeprefix("0/admin,"))
+            assert set(again) == {"sid"}
+            assert again["sid"] != first["sid"]
+            assert place.opened[-1] is not connection
+            assert not place.opened[-1].rooms
+            await wire.send("1/admin,")
+            await wire.send("0/other,")
+            assert str(await wire.receive()).startswith("0/other,")
+            await wire.send("1/other,")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
+import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -221,13 +223,14 @@ def idle(connections: int) -> Callable[[Flooded], Awaitable[None]]:
 
 
 def repeating(
-    data: bytes, clients: int, *, target: str = "/primus", reads: bool = True
+    data: Callable[[], bytes] | bytes, clients: int, *headers: str, target: str = "/primus", reads: bool = True
 ) -> Callable[[Flooded], Awaitable[None]]:
     """F7, F8: the same bytes again and again, as fast as they are taken; who is closed comes again."""
 
     async def one(flooded: Flooded) -> None:
+        made = data if isinstance(data, bytes) else data()
         while True:
-            raw = await flooded.websocket(target)
+            raw = await flooded.websocket(target, *headers)
             if raw is None:
                 await trio.sleep(0.1)
                 continue
@@ -242,7 +245,7 @@ def repeating(
 
                     if reads:
                         nursery.start_soon(read)
-                    while await raw.send(data):
+                    while await raw.send(made):
                         await trio.lowlevel.checkpoint()
                     nursery.cancel_scope.cancel()
             await trio.sleep(0.01)
@@ -273,6 +276,14 @@ def fragments() -> bytes:
 def pings() -> bytes:
     """Give what B13 sends."""
     return frame(PING, b"p" * 125) * 500
+
+
+@functools.cache
+def bomb() -> bytes:
+    """Give what B11 sends: 255 KiB that inflate to 256 MiB, and that on and on while nobody objects."""
+    stream = zlib.compressobj(9, wbits=-15)
+    data = b"".join(stream.compress(bytes(1 << 20)) for _ in range(256)) + stream.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    return frame(TEXT, data, rsv=4)
 
 
 def headers_held(connections: int) -> Callable[[Flooded], Awaitable[None]]:

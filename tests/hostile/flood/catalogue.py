@@ -77,6 +77,13 @@ def floods(scale: float) -> dict[str, Flood]:
         "F8 pings": flood(
             "F8", f"{many(50)} clients with B13: pings", attacks.repeating(attacks.pings(), many(50)), codes=(1008,)
         ),
+        "F8 bombs": flood(
+            "F8",
+            f"{many(50)} clients with B11: messages that inflate to 256 MiB",
+            attacks.repeating(attacks.bomb, many(50), "Sec-WebSocket-Extensions: permessage-deflate"),
+            options={**short, "compression": True},
+            codes=(1009,),
+        ),
         "F9": flood(
             "F9", f"{many(2000)} heads of 16 KiB, held or made an upgrade", attacks.headers_held(many(2000)), memory=64
         ),
