@@ -27,8 +27,8 @@ class TestRealClients:
     pytestmark = node_marks
 
     async def test_f16_real_clients_come_back(self, kind: str, tmp_path: Path) -> None:
-        """Of ours each waits for a time of its own from the first attempt on, between one and two times ``min``, so that
-        they don't all come at once. Primus' own do: with them chance begins at the second attempt.
+        """Of ours each waits for a time of its own from the first attempt on, between one and two times ``min``, so
+        that they don't all come at once. Primus' own do: with them chance begins at the second attempt.
         """
         file = write_client(tmp_path, transformer="websockets") if kind == "generated" else ""
         async with served(EchoApp()) as url:

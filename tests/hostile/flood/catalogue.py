@@ -80,7 +80,7 @@ def floods(scale: float) -> dict[str, Flood]:
         "F8 bombs": flood(
             "F8",
             f"{many(50)} clients with B11: messages that inflate to 256 MiB",
-            attacks.repeating(attacks.bomb, many(50), "Sec-WebSocket-Extensions: permessage-deflate"),
+            attacks.repeating(attacks.bomb(), many(50), "Sec-WebSocket-Extensions: permessage-deflate"),
             options={**short, "compression": True},
             codes=(1009,),
         ),
