@@ -43,10 +43,10 @@ def make_server(**options: Any) -> Server:
 
 def dial(server: Server, path: str = "/primus", **options: Any) -> ClientConnection:
     """Connect, in a thread; over TLS where the server speaks it."""
-    tls = {"ssl": client_context()} if server.url.startswith("https") else {}
-    return connect(
-        server.url.replace("http", "ws", 1) + path, **{"max_size": None, "close_timeout": 5, **tls, **options}
-    )
+    tls = client_context() if server.url.startswith("https") else None
+    url = server.url.replace("http", "ws", 1) + path
+    peer: ClientConnection = connect(url, ssl=tls, max_size=None, close_timeout=5, **options)
+    return peer
 
 
 async def in_thread(client: Callable[[], None]) -> None:
