@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from fuzz import kept  # noqa: E402
 from fuzz.core import pieces  # noqa: E402
 from fuzz.targets import TARGETS  # noqa: E402
 
@@ -65,13 +66,32 @@ def test_b18_d14_what_is_made_of_the_seeds(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_b18_d14_seeds_and_what_once_broke_something(name: str) -> None:
     target = TARGETS[name]
-    corpus = ROOT / "fuzz" / "corpus" / name
-    for data in (*target.seeds, *(path.read_bytes() for path in sorted(corpus.glob("*")))):
+    inputs = kept.read(name)
+    assert len(inputs.leads) > 0, "python -m fuzz --seconds 30 TARGET, then --keep TARGET"
+    for data in (*target.seeds, *inputs.broke, *inputs.leads):
         target.run(data)
 
 
-def test_every_corpus_has_its_target() -> None:
-    assert {path.name for path in (ROOT / "fuzz" / "corpus").glob("*")} <= set(TARGETS)
+def test_every_corpus_has_its_target_and_is_small() -> None:
+    assert {path.name for path in kept.DIRECTORY.glob("*")} == {f"{name}.txt" for name in TARGETS}
+    for name in NAMES:
+        leads = kept.read(name).leads
+        assert len(leads) <= kept.MOST
+        assert sum(len(repr(data)) + 1 for data in leads) <= kept.MOST_BYTES
+
+
+def test_a_corpus_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "DIRECTORY", tmp_path)
+    assert kept.read("x") == kept.Corpus()
+    some = kept.Corpus((b"\n#\r", bytes(range(256))), (b"", b"'\""))
+    kept.write("x", some)
+    assert kept.read("x") == some
+    assert kept.chosen([b"bb", b"a", b"a", b"ccc"], 2) == (b"a", b"bb")
+    assert kept.chosen([b"a", b"b" * kept.MOST_BYTES]) == (b"a",)
+    for wrong in ("b'x'", "# once broke it\n'x'", "# once broke it\n[]"):
+        (tmp_path / "x.txt").write_text(wrong)
+        with pytest.raises(ValueError, match="txt"):
+            kept.read("x")
 
 
 def test_pieces_are_the_whole() -> None:
