@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ahtransport import Server
 from ahtransport._log import LogFilter
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # Before anybody imports it: its assertions are to show what they compared.
 pytest.register_assert_rewrite("ahtransport.testing._contract")
+
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("ahtransport", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ahtransport")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -34,5 +34,6 @@ class TestSocketIOUpgrade(TransformerContract):
 
 
 def test_no_variant_is_forgotten() -> None:
-    tested = {subclass.variant.name for subclass in TransformerContract.__subclasses__()}
+    here = [subclass for subclass in TransformerContract.__subclasses__() if subclass.__module__ == __name__]
+    tested = {subclass.variant.name for subclass in here}
     assert tested == set(VARIANTS)

@@ -171,13 +171,13 @@ async def test_f5_sockets_in_all_and_per_address() -> None:
 
 
 async def test_f6_no_plain_text_on_a_port_that_speaks_tls(tmp_path: Path) -> None:
-    """To a client that shakes hands it would be a broken server."""
+    """To a client that shakes hands it would be a broken server; it gets an alert (RFC 8446 section 6)."""
     server = Server(config={}, port=0, max_sockets=1, **secured(tmp_path))
     async with running(server):
         first = await trio.open_tcp_stream(*server.addresses[0])
         await trio.testing.wait_all_tasks_blocked(0.01)
         second = await trio.open_tcp_stream(*server.addresses[0])
-        assert await second.receive_some(1000) == b""
+        assert (await second.receive_some(1000)).startswith(b"\x15\x03")
         assert server.statistics().refused == {503: 1}
         await first.aclose()
         await second.aclose()
