@@ -35,6 +35,7 @@ LAYERS: list[set[str]] = [
     {"_limits", "_listening", "_mount"},
     {"_registering"},
     {"_observing"},
+    {"_answering"},
     {"_server"},  # level 1
     {"_actions"},  # level 2
     {"", "testing"},  # the doors: "" is ahtransport itself

@@ -5,31 +5,28 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from inspect import iscoroutine
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import trio
 
+from ahtransport._answering import Answering
 from ahtransport._blocking import BlockingWatch
 from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config
-from ahtransport._errors import Reject
 from ahtransport._hangup import hangup_signals, heed_hangup
-from ahtransport._http import Later, Response
 from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
 from ahtransport._log import fields, get_logger
 from ahtransport._logsink import install
-from ahtransport._mount import COUNTED, Mount, choices, session_key
+from ahtransport._mount import Mount, choices, session_key
 from ahtransport._namespaces import Namespaces
 from ahtransport._net.certificate import Certificate
 from ahtransport._net.deflate import Compression
 from ahtransport._net.guarded import GuardedHost
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
-from ahtransport._observing import Observing
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._shared import Shared
@@ -44,17 +41,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from ahtransport._application import Application
-    from ahtransport._http import Request
+    from ahtransport._http import Request, Response
     from ahtransport._namespaces import Matcher
     from ahtransport._session import Session, SessionStore
-    from ahtransport.abc import Receiver, Transformer, WebSocket
+    from ahtransport.abc import Transformer
 
 __all__ = ["Server"]
 
 _log = get_logger()
 
 
-class Server(Observing):
+class Server(Answering):
     """A realtime server, configured but not yet running.
 
     Args:
@@ -390,115 +387,3 @@ class Server(Observing):
                     await trio.lowlevel.checkpoint()
             await host.drained.wait()
             await self._namespaces.shared.idle()
-
-    # -- as a host's application
-
-    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
-        """Answer an HTTP request (called by hosts).
-
-        Raises:
-            Reject: it is refused.
-        """
-        try:
-            for look in self._entrance:
-                look(request)
-        except Reject as refusal:
-            self._count(request, refusal)
-            raise
-        probe = self._probes.get(request.path)
-        if probe is not None and request.path not in self._routes:
-            return probe(request)  # before any middleware, which may want to know who asks
-        return self._after_middleware(request) if self.middleware.at_work else self._answer(request)
-
-    async def _after_middleware(self, request: Request) -> Response:
-        try:
-            response = await self.middleware.run(request)
-        except Reject as refusal:
-            self._count(request, refusal)
-            raise
-        answer = response or self._answer(request)
-        if type(answer) is not Later:
-            return answer if isinstance(answer, Response) else await answer
-        try:
-            return await answer
-        except Reject as refusal:
-            self._count_late(request, refusal)
-            raise
-
-    def _answer(self, request: Request) -> Response | Awaitable[Response]:
-        if self._browser is not None and self._files is not None:
-            answer = self._browser.answer(request)
-            if answer is not None:
-                return answer
-        mount, handler = self._find(request)
-        if mount is not None:
-            try:
-                given = mount.handle_request(request)
-            except Reject as refusal:
-                self._count(request, refusal)
-                raise
-            return self._counting(request, given) if iscoroutine(given) else given
-        if handler is not None:
-            return handler(request)
-        raise Reject(404, "not found")
-
-    async def _counting(self, request: Request, answer: Awaitable[Response]) -> Response:
-        try:
-            return await answer
-        except Reject as refusal:
-            self._count(request, refusal)
-            raise
-
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        """Take a WebSocket (called by hosts).
-
-        Raises:
-            Reject: it is refused.
-        """
-        try:
-            return await self._take_upgrade(request, socket)
-        except Reject as refusal:
-            self._count(request, refusal)
-            raise
-
-    def _count(self, request: Request, refusal: Reject) -> None:
-        if COUNTED not in request.state:
-            self._namespaces.shared.counters.refused[refusal.status] += 1
-
-    def _count_late(self, request: Request, refusal: Reject) -> None:
-        """Count what a ``Later`` came to, unless it is a route's own."""
-        if self._find(request)[0] is not None:
-            self._count(request, refusal)
-
-    async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        for look in self._entrance:
-            look(request)
-        response = await self.middleware.run(request)
-        if response is not None:
-            text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
-            raise Reject(response.status if response.status >= 400 else 403, text[:500])
-        mount, _ = self._find(request)
-        if mount is None:
-            raise Reject(404, "no websockets here")
-        if self.stopping:
-            raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
-        return await mount.handle_upgrade(request, socket)
-
-    def _find(self, request: Request) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:
-        """Find who answers: the longest prefix wins; at the same pathname, the first transformer that claims it."""
-        path = request.path
-        best = -1
-        mount: Mount | None = None
-        handler: Callable[[Request], Awaitable[Response]] | None = None
-        for candidate in self._mounts:
-            if candidate.takes(path) and (
-                len(candidate.pathname) > best
-                or (mount is not None and candidate.pathname == mount.pathname and not mount.claims(request))
-            ):
-                best, mount = len(candidate.pathname), candidate
-        for prefix, route in self._routes.items() if self._files is not None else ():
-            if len(prefix) > best and (path == prefix or path.startswith(prefix + "/")):
-                best, mount, handler = len(prefix), None, route
-        if best < 0 and self._files is not None:
-            handler = self._files
-        return mount, handler

@@ -1,0 +1,143 @@
+"""What a server answers to a host: middleware first, then whoever is at the path."""
+
+from __future__ import annotations
+
+from inspect import iscoroutine
+from typing import TYPE_CHECKING
+
+from ahtransport._errors import Reject
+from ahtransport._http import Later, Response
+from ahtransport._mount import COUNTED
+from ahtransport._observing import Observing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ahtransport._http import Request
+    from ahtransport._mount import Mount
+    from ahtransport._web.files import StaticFiles
+    from ahtransport.abc import Receiver, WebSocket
+
+__all__ = ["Answering"]
+
+
+class Answering(Observing):
+    """The part of a server that hosts call."""
+
+    _entrance: Sequence[Callable[[Request], None]]  # who looks at each request before anything else does
+    _files: StaticFiles | None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
+        raise NotImplementedError
+
+    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer an HTTP request (called by hosts).
+
+        Raises:
+            Reject: it is refused.
+        """
+        try:
+            for look in self._entrance:
+                look(request)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+        probe = self._probes.get(request.path)
+        if probe is not None and request.path not in self._routes:
+            return probe(request)  # before any middleware, which may want to know who asks
+        return self._after_middleware(request) if self.middleware.at_work else self._answer(request)
+
+    async def _after_middleware(self, request: Request) -> Response:
+        try:
+            response = await self.middleware.run(request)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+        answer = response or self._answer(request)
+        if type(answer) is not Later:
+            return answer if isinstance(answer, Response) else await answer
+        try:
+            return await answer
+        except Reject as refusal:
+            self._count_late(request, refusal)
+            raise
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        if self._browser is not None and self._files is not None:
+            answer = self._browser.answer(request)
+            if answer is not None:
+                return answer
+        mount, handler = self._find(request)
+        if mount is not None:
+            try:
+                given = mount.handle_request(request)
+            except Reject as refusal:
+                self._count(request, refusal)
+                raise
+            return self._counting(request, given) if iscoroutine(given) else given
+        if handler is not None:
+            return handler(request)
+        raise Reject(404, "not found")
+
+    async def _counting(self, request: Request, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+
+    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        """Take a WebSocket (called by hosts).
+
+        Raises:
+            Reject: it is refused.
+        """
+        try:
+            return await self._take_upgrade(request, socket)
+        except Reject as refusal:
+            self._count(request, refusal)
+            raise
+
+    def _count(self, request: Request, refusal: Reject) -> None:
+        if COUNTED not in request.state:
+            self._namespaces.shared.counters.refused[refusal.status] += 1
+
+    def _count_late(self, request: Request, refusal: Reject) -> None:
+        """Count what a ``Later`` came to, unless it is a route's own."""
+        if self._find(request)[0] is not None:
+            self._count(request, refusal)
+
+    async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+        for look in self._entrance:
+            look(request)
+        response = await self.middleware.run(request)
+        if response is not None:
+            text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
+            raise Reject(response.status if response.status >= 400 else 403, text[:500])
+        mount, _ = self._find(request)
+        if mount is None:
+            raise Reject(404, "no websockets here")
+        if self.stopping:
+            raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
+        return await mount.handle_upgrade(request, socket)
+
+    def _find(self, request: Request) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:
+        """Find who answers: the longest prefix wins; at the same pathname, the first transformer that claims it."""
+        path = request.path
+        best = -1
+        mount: Mount | None = None
+        handler: Callable[[Request], Awaitable[Response]] | None = None
+        for candidate in self._mounts:
+            if candidate.takes(path) and (
+                len(candidate.pathname) > best
+                or (mount is not None and candidate.pathname == mount.pathname and not mount.claims(request))
+            ):
+                best, mount = len(candidate.pathname), candidate
+        for prefix, route in self._routes.items() if self._files is not None else ():
+            if len(prefix) > best and (path == prefix or path.startswith(prefix + "/")):
+                best, mount, handler = len(prefix), None, route
+        if best < 0 and self._files is not None:
+            handler = self._files
+        return mount, handler
