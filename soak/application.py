@@ -260,6 +260,7 @@ def sample(lag: Lag) -> dict[str, Any]:
         "sessions": len(server.sessions),  # type: ignore[arg-type]
         "tallies": len(server.tallies),
         "joined": len(server.chat.joined),
+        "blocks": sys.getallocatedblocks(),
         "objects": len(gc.get_objects()) if os.environ.get("SOAK_OBJECTS") else 0,
         "cpu_s": round(time.process_time(), 2),
         **lag.take(),
