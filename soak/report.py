@@ -96,7 +96,7 @@ def table(result: Mapping[str, Any]) -> str:
         ("memory: start, half time, last, after all left",
          f"{', '.join(f'{one:.1f}' for one in memory)} MB"),
         *([("pieces of memory that Python has given out: half time, last",
-            f"{number(middle['blocks'])}, {number(result['last']['blocks'])}")] if "blocks" in middle else []),
+            f"{number(middle['blocks'])}; {number(result['last']['blocks'])}")] if "blocks" in middle else []),
         ("**descriptors**: start, half time, after all left", _three(result, "fds")),
         ("**tasks**: start, half time, after all left", _three(result, "tasks")),
         ("connections, Engine.IO sessions, members of rooms after all left",
