@@ -38,7 +38,7 @@ def chart(samples: Sequence[Sequence[float]]) -> str:
         x = LEFT + width * minute / last
         parts.append(f'<path d="M{x:.1f} {TOP}V{TOP + height}" stroke="#e5e5e5"/>')
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 12}" text-anchor="middle" fill="#555">{minute:g}</text>')
-    parts.append(f'<text x="{WIDTH - LEFT + 8}" y="{HEIGHT - 12}" fill="#555">min</text>')
+    parts.append(f'<text x="{WIDTH - LEFT + 20}" y="{HEIGHT - 12}" fill="#555">min</text>')
     for (column, factor, name, colour), anchor in zip(LINES, ALIGN, strict=True):
         x, edge = (LEFT - 6, LEFT) if anchor == "end" else (WIDTH - LEFT + 6, WIDTH - LEFT)
         top = max(one[column] for one in samples) * factor * 1.1 or 1.0
