@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
     from ahtransport._connection import Connection
 
+__all__ = ["Alarm", "Deadlines", "Watch"]
+
+_log = get_logger()
+
 # A process that was stopped, or whose machine slept, finds all deadlines gone by at once, although its peers may be
 # alive. So the task of the deadlines looks at the clock every few seconds: when it comes that much too late it was not
 # the peers who were silent.
 STALL = 5.0
 CATCH_UP = 1.0  # seconds for reading what came meanwhile before anybody is judged
-
-__all__ = ["Alarm", "Deadlines", "Watch"]
-
-_log = get_logger()
-
 #: Seconds that a wake-up may be late before it counts as the loop having stood still.
 _LATE: Final = 0.02
 #: How many turns all others have then before anybody is judged; each may read for some milliseconds.
@@ -99,12 +98,11 @@ class Deadlines:
         anybody is judged by his silence: who has sent something is not silent because nobody looked. After a long stop
         that takes a while, and peers have to be asked again before they are judged: see ``awake_since``.
         """
-        planned = self._planned
-        if trio.current_time() - planned >= STALL:
+        late = trio.current_time() - self._planned
+        if late >= STALL:
             await trio.sleep(CATCH_UP)
             self.awake_since = trio.current_time()
-            return self.awake_since
-        if trio.current_time() - planned >= _LATE:
+        elif late >= _LATE:
             for _ in range(_TURNS):
                 await trio.lowlevel.checkpoint()
         return trio.current_time()
