@@ -23,9 +23,9 @@ def main(port: str, change: str, handler: str = "inline", transformer: str = "we
     name, value = change.split("=")
     options = {}
     if name == "tune_gc":
-        options[name] = bool(int(value))
+        options[name] = bool((float if "." in value else int)(value))
     elif hasattr(reactor, name):
-        setattr(reactor, name, int(value))
+        setattr(reactor, name, (float if "." in value else int)(value))
     else:
         raise SystemExit(f"the reactor has no {name}")
     app.make(handler, config={}, port=int(port), transformer=transformer, **options).run()

@@ -22,6 +22,7 @@ class Socket:
 
     wire = "text"
     transport = "websocket"
+    outlet = None
 
     def __init__(self) -> None:
         self.buffered = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +11,12 @@ import pytest
 import trio
 
 from ahtransport import Connection, ConnectionClosed, Server
+from ahtransport._net.channel import OnSocket
 from ahtransport.abc import Event
-from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocket, memory_host
+from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocket, memory_host, running
 
 if TYPE_CHECKING:
-    from ahtransport.testing import MemoryHost
+    from ahtransport.testing import MemoryHost, Variant
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:
@@ -119,6 +122,45 @@ async def test_a_message_longer_than_the_limit_passes_when_nothing_waits() -> No
         server.broadcast("x" * 5000)
         assert await client.receive() == "x" * 5000
         assert not record.closed
+
+
+async def test_broadcasts_keep_their_place_among_all_else(variant: Variant) -> None:
+    """To a client that reads by fits and starts: most go past the link, some wait behind what waits already."""
+    chance, sent, received, straight, waited = random.Random(7), 0, 0, 0, 0
+    server = Server(config={}, transformer=variant.transformer, port=0)
+    record = Record(server)
+    async with running(server):
+
+        async def dial() -> trio.abc.Stream:
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            return stream
+
+        async with variant.connect(dial, variant.pathname) as client:
+            await record.until(lambda: bool(record.opened))
+            connection = record.opened[0]
+            for _ in range(100):
+                if (outlet := connection._link.outlet) is not None:
+                    assert isinstance(outlet, OnSocket)
+                    outlet._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+                for _ in range(chance.randrange(1, 40)):
+                    text = "x" * chance.choice([1, 10, 10, 1000, 1000, 30_000])
+                    straight += connection._outlet.straight is not None
+                    if chance.randrange(3) or connection._is_slow():
+                        server.broadcast([sent, text])
+                    else:
+                        connection.send_nowait([sent, text])
+                    sent += 1
+                    waited += connection._link.queued > 0
+                    if not chance.randrange(10):
+                        await trio.lowlevel.checkpoint()
+                behind = max(0, chance.randrange(-20, 30))
+                while received < sent - behind:
+                    number, _ = await client.receive()
+                    assert number == received
+                    received += 1
+    assert waited > 20
+    assert straight > 20 or "polling" in variant.name
 
 
 async def test_with_transforms_each_gets_its_own() -> None:

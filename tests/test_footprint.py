@@ -51,7 +51,8 @@ def owned(connection: Connection, server: Server) -> Iterator[Any]:
             or not kind.__module__.startswith("ahtransport")
         ):
             continue
-        if kind.__name__ in ("Mount", "Deadlines", "Reactor", "Host", "Seat") or kind.__name__.endswith("Transformer"):
+        elsewhere = ("Mount", "Deadlines", "Reactor", "Host", "Seat", "_Nowhere")
+        if kind.__name__ in elsewhere or kind.__name__.endswith("Transformer"):
             continue
         seen.add(id(one))
         yield one

@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
         "_transforms",
     },
     {"_net", "transports"},
-    {"_application", "_connection", "_half", "_incoming", "_namespaces", "_outgoing", "_shared"},
+    {"_application", "_broadcast", "_connection", "_half", "_incoming", "_namespaces", "_outgoing", "_shared"},
     {"_web"},
     {"client"},  # what is served to browsers
     {"_limits", "_listening", "_mount"},

@@ -149,6 +149,43 @@ async def test_corked_pieces_leave_together(kind: Kind) -> None:
         assert await read_to_end(peer) == expected
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("kind", ["reactor", "socket"])
+async def test_what_goes_straight_out_keeps_its_place(kind: Kind, seed: int) -> None:
+    chance, expected, got, straight = random.Random(seed), bytearray(), bytearray(), 0
+    async with channel_and_peer(kind) as (channel, _, peer):
+        for number in range(300):
+            piece = bytes([number & 255]) * chance.choice([1, 10, 500, 5000])
+            match chance.randrange(6):
+                case 0:
+                    channel.cork()
+                case 1:
+                    channel.uncork()
+                case 2:
+                    got += await peer.receive_some() if len(got) < len(expected) and channel.queued else b""
+                    await trio.testing.wait_all_tasks_blocked()
+                case 3:
+                    channel.write(piece)
+                    expected += piece
+                case _:
+                    sock = channel.straight
+                    assert sock is None or not channel.queued
+                    if sock is not None:
+                        straight += 1
+                        try:
+                            sent = sock.send(piece)
+                        except BlockingIOError:
+                            channel.write(piece)
+                        else:
+                            assert sent == len(piece) or not channel.keep(piece, sent)
+                        expected += piece
+        assert straight > 5
+        channel.shutdown()
+        assert channel.straight is None
+        got += await read_to_end(peer)
+    assert got == expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_reading_pauses_and_goes_on(kind: Kind) -> None:
     async with channel_and_peer(kind) as (channel, log, peer):

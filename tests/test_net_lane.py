@@ -31,7 +31,7 @@ class Slow(WebSocketWire):
 
     __slots__ = ()
 
-    def _lane(self, data: bytes, limit: int) -> bytes:
+    def _lane(self, data: bytes) -> bytes:
         return data
 
 

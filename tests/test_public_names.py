@@ -45,6 +45,7 @@ PLUG_INS = [
     "Later",
     "Link",
     "Message",
+    "Outlet",
     "Pacer",
     "Packet",
     "Parser",

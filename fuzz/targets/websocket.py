@@ -72,7 +72,7 @@ class _Slow(WebSocketWire):
 
     __slots__ = ()
 
-    def _lane(self, data: bytes, limit: int) -> bytes:
+    def _lane(self, data: bytes) -> bytes:
         return data
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from ahtransport._barrier import contained
+from ahtransport._broadcast import Broadcast
 from ahtransport._errors import Reject
 from ahtransport._log import fields, get_logger
 from ahtransport._rooms import PacedRooms, Rooms
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ahtransport._connection import Connection
     from ahtransport._http import Request
     from ahtransport._shared import Shared
-    from ahtransport.abc import Event, Message, Payload, Transformer
+    from ahtransport.abc import Event, Message
 
 __all__ = ["Application"]
 
@@ -181,32 +182,7 @@ class Application:
             for connection in recipients:
                 connection.send_soon(packet)
             return
-        encoded: dict[tuple[Transformer, str], Sequence[Payload]] = {}
-        transformer: Transformer | None = None
-        wire = ""
-        payloads: Sequence[Payload] = ()
-        single: Payload | None = None
-        failure: Exception | None = None
-        for connection in recipients:
-            link = connection._link
-            if connection._transformer is not transformer or link.wire != wire:
-                transformer, wire = connection._transformer, link.wire
-                found = encoded.get((transformer, wire))
-                if found is None:
-                    try:
-                        found = transformer.encode(packet, wire)
-                    except (TypeError, ValueError) as error:
-                        found, failure = (), error
-                    encoded[transformer, wire] = found
-                payloads = found
-                single = payloads[0] if len(payloads) == 1 else None
-            # The shortest way for most, who read what they are sent: some thousand steps of this are one broadcast.
-            if single is None or connection._congested:
-                connection.write(payloads)
-            elif not link.write(single):
-                connection._congested = True
-        if failure is not None:
-            raise failure
+        Broadcast(packet).to(recipients)
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""

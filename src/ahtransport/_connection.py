@@ -10,6 +10,7 @@ import trio
 
 from ahtransport._barrier import contained
 from ahtransport._errors import ConnectionClosed
+from ahtransport._half import NOWHERE
 from ahtransport._heartbeat import Watch
 from ahtransport._http import parse_query
 from ahtransport._incoming import EMPTY, Incoming
@@ -80,6 +81,7 @@ class Connection(Incoming):
         self._session_key = session_key
         self._application = application
         self._link = link
+        self._outlet = NOWHERE  # until it has been seen to take something
         self._transformer = transformer
         self._state: Literal["open", "closing", "closed"] = "open"
         self._close: tuple[int, str] = (1006, "")
@@ -284,6 +286,7 @@ class Connection(Incoming):
         if self._state != "open":
             return
         self._state = "closing"
+        self._outlet = NOWHERE
         self._close = (code, reason)
         application = self._application
         application.forget(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from ahtransport._errors import ConnectionClosed
 from ahtransport._rooms import NOTHING
@@ -10,6 +10,7 @@ from ahtransport._rooms import NOTHING
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Mapping
+    from socket import socket
 
     import trio
 
@@ -17,28 +18,53 @@ if TYPE_CHECKING:
     from ahtransport._calls import Calls
     from ahtransport._connection import Connection
     from ahtransport._outgoing import Later
-    from ahtransport.abc import Link, Transformer
+    from ahtransport.abc import Link, Outlet, Transformer
 
-__all__ = ["Half"]
+__all__ = ["NOWHERE", "Half"]
 
 
-class Half:
+class _Nowhere:
+    """The outlet of all connections that have none."""
+
+    __slots__ = ()
+
+    straight: socket | None = None
+
+    def keep(self, data: bytes, sent: int) -> bool:
+        """Nothing goes here."""
+        return False
+
+
+NOWHERE: Final = _Nowhere()
+
+
+class Touched:
+    """What nearly every message reads of a connection: these slots lie side by side in memory."""
+
+    __slots__ = ("_application", "_congested", "_link", "_outlet", "_state", "_transformer")
+
+    _application: Application
+    _congested: bool  # see Half
+    _link: Link
+    _outlet: Outlet  # where frames for everybody go
+    _state: Literal["open", "closing", "closed"]
+    _transformer: Transformer
+
+
+class Half(Touched):
     """Declares the state that :class:`ahtransport.Connection` sets up, and what it does for its halves."""
 
     # A dictionary for each connection would be larger than all the rest of it.
     __slots__ = (
         "__weakref__",
         "_announced",
-        "_application",
         "_calls",
         "_close",
-        "_congested",
         "_farewell",
         "_garbled",
         "_goodbye",
         "_inbox",
         "_jobs",
-        "_link",
         "_outgoing",
         "_paused",
         "_query_string",
@@ -50,10 +76,8 @@ class Half:
         "_session_key",
         "_short_scopes",
         "_stale",
-        "_state",
         "_survives_events",
         "_tasks",
-        "_transformer",
         "_watch",
         "_wire_id",
         "_working",
@@ -74,12 +98,8 @@ class Half:
     id: str
     remote_ip: str
     last_seen: float
-    _application: Application
-    _link: Link
-    _transformer: Transformer
     _wire_id: str
     _survives_events: bool  # whether a function that fails on an event costs an acknowledgement only
-    _state: Literal["open", "closing", "closed"]
     _close: tuple[int, str]
     _calls: Calls | None
     # The tasks of this connection, and the scopes of those that see its end for themselves.
@@ -94,9 +114,9 @@ class Half:
     _paused: bool
     _reader: trio.lowlevel.Task | None
     _garbled: bool  # whether a message could not be decoded; only the first is logged
-    # Going out: whether something may wait for the client (False while this connection's own messages do only for what
-    # left in one piece at the end of a turn, and only until the next is written), and who waits for it to read.
-    _congested: bool
+    # Going out. _congested: whether something may wait for the client (False while this connection's own messages do
+    # only for what left in one piece at the end of a turn, and only until the next is written). _writers: who waits for
+    # it to read.
     _writers: trio.lowlevel.ParkingLot | None
     _sends: int
     _outgoing: deque[Later] | None

@@ -18,6 +18,7 @@ from ahtransport._http import Headers, Later, Request, Response
 from ahtransport._payload import Payload
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Later",
     "Link",
     "Message",
+    "Outlet",
     "Pacer",
     "Packet",
     "Parser",
@@ -104,6 +106,21 @@ class Parser(Protocol):
         ...
 
 
+class Outlet(Protocol):
+    """A stream that whole WebSocket frames may be put into, past the links above it. That is what most recipients of a
+    broadcast come to: it reads nothing of a connection but this and one more reference.
+    """
+
+    @property
+    def straight(self) -> socket.socket | None:
+        """The socket, as long as nothing waits for it and the stream is not ending; else None."""
+        ...
+
+    def keep(self, data: bytes, sent: int) -> bool:
+        """Take care of the rest of ``data``, of which the socket took only ``sent`` bytes. False: something waits."""
+        ...
+
+
 class Link(Protocol):
     """Where a connection writes *now*: a WebSocket or a poll buffer; swapped on an upgrade.
 
@@ -118,6 +135,13 @@ class Link(Protocol):
     @property
     def transport(self) -> str:
         """What carries it: "websocket" or "polling"."""
+        ...
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """Where the frame of a payload may go past this link, as long as the link has not been closed and has not told
+        that it is; None: nowhere, as for a poll buffer. All links of one transformer and namespace that have an outlet
+        have the same ``wire``."""
         ...
 
     @property

@@ -35,6 +35,7 @@ class WebSocketTransformer:
         for option in options:
             raise ValueError(f"unknown option {option!r}: the websockets transformer has none")
         self._core = core
+        self._encode = core.codec.encode
 
     def claims(self, request: Request) -> bool:
         """Leave requests with ``EIO=`` in their query to Engine.IO, where both share a pathname."""
@@ -75,7 +76,7 @@ class WebSocketTransformer:
 
     def encode(self, packet: Packet, wire: str) -> Sequence[Payload]:
         """Encode a packet as one message."""
-        return (self._core.codec.encode(packet),)
+        return (self._encode(packet),)
 
 
 @functools.cache

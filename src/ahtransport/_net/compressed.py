@@ -50,6 +50,11 @@ class CompressedWire(WebSocketWire):
         self._deflater = None if parameters.server_no_context_takeover else Deflater(parameters)
         self._packed = 0  # the opcode of the compressed message that is arriving
 
+    @property
+    def outlet(self) -> None:
+        """None: not every frame leaves as it is."""
+        return
+
     def write(self, payload: Payload) -> bool:
         """Send one message, compressed if that is worth it; see :meth:`WebSocketWire.write`."""
         if self._open and self._threshold <= len(payload.data) <= _MOST:

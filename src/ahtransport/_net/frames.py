@@ -40,14 +40,16 @@ class FastLane:
     lane never decides that anything is wrong: what it does not know, it does not touch.
     """
 
-    __slots__ = ("_channel", "_open", "_receiver", "_turn")
+    __slots__ = ("_between", "_channel", "_max_length", "_open", "_receiver", "_turn")
 
+    _between: bool  # whether the next byte begins a message, since nothing is left of the one before
     _channel: Channel
-    _receiver: Receiver
+    _max_length: int
     _open: bool  # whether messages are delivered
+    _receiver: Receiver
     _turn: int  # frames that are left of this connection's turn
 
-    def _lane(self, data: bytes, limit: int) -> bytes:
+    def _lane(self, data: bytes) -> bytes:
         """Deliver the messages at the beginning of ``data``; gives what is left.
 
         Only between messages, when wsproto has had every byte before ``data``. It ends at the first frame that is not
@@ -55,10 +57,10 @@ class FastLane:
 
         Args:
             data: bytes from the network.
-            limit: of a message, bytes.
         """
         size = len(data)
         at = 0
+        limit = self._max_length
         message = self._receiver.message
         unmask = apply_mask
         channel = self._channel

@@ -185,13 +185,12 @@ class Reactor:
 class ReactorChannel(OnSocket):
     """A channel on a plain, connected, non-blocking socket that a reactor watches."""
 
-    __slots__ = ("_eof", "_fd", "_going_on", "_interest", "_on_lost", "_patience", "_progress", "_reactor", "_sock")
+    __slots__ = ("_eof", "_fd", "_going_on", "_interest", "_on_lost", "_patience", "_progress", "_reactor")
 
     def __init__(
         self, sock: socket.socket, reactor: Reactor, peer: tuple[str, int], on_lost: Callable[[Channel], None]
     ) -> None:
-        super().__init__(reactor.deadlines, peer)
-        self._sock = sock
+        super().__init__(sock, reactor.deadlines, peer)
         self._fd = sock.fileno()
         self._reactor = reactor
         self._on_lost = on_lost

@@ -11,7 +11,6 @@ from ahtransport._barrier import contained
 from ahtransport._net.channel import CHUNK, NOBODY, Channel, OnSocket
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from ahtransport._heartbeat import Deadlines
@@ -152,11 +151,7 @@ class TaskChannel(Channel):
 class SocketChannel(OnSocket, TaskChannel):
     """A channel on a plain, connected, non-blocking socket of the standard library."""
 
-    __slots__ = ("_sock",)
-
-    def __init__(self, sock: socket.socket, deadlines: Deadlines, peer: tuple[str, int]) -> None:
-        super().__init__(deadlines, peer)
-        self._sock = sock
+    __slots__ = ()
 
     async def _flush_some(self) -> None:
         try:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ahtransport._net.channel import Channel
     from ahtransport._net.host import Host
     from ahtransport._payload import Payload
-    from ahtransport.abc import Receiver, Timer
+    from ahtransport.abc import Outlet, Receiver, Timer
 
 __all__ = ["WebSocketWire"]
 
@@ -68,7 +68,6 @@ class WebSocketWire(FastLane):
         "_held",
         "_host",
         "_left",
-        "_max_length",
         "_partial",
         "_pong",
         "_proto",
@@ -92,6 +91,7 @@ class WebSocketWire(FastLane):
         self._turn = _TURN
         self._early: list[Payload] | None = None  # written before the handshake was answered
         self._early_close: tuple[int, str] | None = None
+        self._between = True
         self._buffer = b""  # the beginning of a header, or what came while the receiver had enough
         self._left = 0  # bytes of the current frame, header included, that wsproto has not had yet
         self._partial: Any = None  # StringIO or BytesIO: what has come of a message in more than one piece
@@ -114,6 +114,11 @@ class WebSocketWire(FastLane):
     def queued(self) -> int:
         """Messages that wait for the peer to read."""
         return self._channel.queued
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """The channel, since frames leave there as they are; None: not now."""
+        return self._channel if self._open else None
 
     def write(self, payload: Payload) -> bool:
         """Send one message, or queue it behind what waits. False: something waits now, or it is too late."""
@@ -179,6 +184,7 @@ class WebSocketWire(FastLane):
         if early:
             # Bytes that came before the 101 went out are handled where all others are.
             self._buffer = early
+            self._between = False
             channel.pause()
             channel.resume()
 
@@ -186,15 +192,15 @@ class WebSocketWire(FastLane):
 
     def data(self, data: bytes, now: float) -> None:
         """Take bytes from the network."""
-        if self._state is State.CLOSED:
+        if not self._open and self._state is State.CLOSED:
             return
         self._receiver.alive(now)
         channel = self._channel
         channel.cork()
         self._turn = _TURN
         try:
-            if self._open and not (self._buffer or self._left or self._fragments or channel._paused):
-                data = self._lane(data, self._max_length)
+            if self._open and self._between and not channel._paused:
+                data = self._lane(data)
                 if data:  # which is rare
                     self._take(data, now)
             else:
@@ -249,7 +255,7 @@ class WebSocketWire(FastLane):
             if self._channel.paused:
                 break
             if self._turn > 0 and self._open and not self._left and not self._fragments:
-                data = self._lane(data, self._max_length)
+                data = self._lane(data)
                 if not data or self._channel.paused:
                     break
             if not self._left and self._turn <= 0:
@@ -262,6 +268,7 @@ class WebSocketWire(FastLane):
             data = rest
         if data and self._state is not State.CLOSED:
             self._buffer = data
+        self._between = not (self._buffer or self._left or self._fragments)
 
     def _slow(self, data: bytes, now: float) -> bytes | None:
         """Hand one frame, or what is there of it, to wsproto; gives what is left. None: not even its header is all

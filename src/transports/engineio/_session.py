@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ahtransport.transports.engineio._transformer import EngineIOTransformer
 
-    from ahtransport.abc import Link, Pacer, Request, Timer, WebSocket
+    from ahtransport.abc import Link, Outlet, Pacer, Request, Timer, WebSocket
 
 __all__ = ["NO_SEAT", "Session", "State"]
 
@@ -185,6 +185,11 @@ class Session:
     def carrier(self) -> Link:
         """What to write to: the WebSocket, or this session as long as it polls."""
         return self if self._socket is None else self._socket
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """That of its WebSocket; None while it polls."""
+        return self._socket.outlet if self._socket is not None else None
 
     @property
     def buffered(self) -> int:

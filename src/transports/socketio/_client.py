@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ahtransport.transports.engineio import Session
     from ahtransport.transports.socketio._transformer import SocketIOTransformer
 
-    from ahtransport.abc import Link, Peer, Request, Timer
+    from ahtransport.abc import Link, Outlet, Peer, Request, Timer
 
 __all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
 
@@ -68,6 +68,11 @@ class NamespaceLink:
     def transport(self) -> str:
         """What carries it now."""
         return self._client.session.transport
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """That of what carries it now."""
+        return self._carrier.outlet
 
     @property
     def buffered(self) -> int:
