@@ -58,7 +58,7 @@ class Application:
         self.parse = shared.codec.parse
         self.sessions = shared.sessions
         self.deadlines = shared.deadlines
-        self.spawn = shared.spawn
+        self.spawn, self.start, self.ended = shared.spawn, shared.start, shared.ended
         limits = options.max_rooms, options.max_name
         self.rooms = PacedRooms(*limits, shared.joins) if shared.joins else Rooms(*limits)
         self.connections: dict[str, Connection] = {}

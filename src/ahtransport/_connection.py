@@ -170,8 +170,7 @@ class Connection(Incoming):
             ConnectionClosed: it is too late.
         """
         self._check_open()
-        self._tasks += 1
-        self._application.spawn(self._run_task, function, args)
+        self._spawn(self._run_task, function, args)
 
     async def _run_task(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         scope = trio.CancelScope()
@@ -204,6 +203,7 @@ class Connection(Incoming):
             self._task_done()
 
     def _task_done(self) -> None:
+        self._application.ended()
         self._tasks -= 1
         if not self._tasks and self._state != "open":
             self._announce()
@@ -234,8 +234,7 @@ class Connection(Incoming):
         for function, inline in application.on_open:
             self._call(function, (self,), inline, None, ordered=False)
         if application.handler is not None and self._state == "open":
-            self._tasks += 1
-            application.spawn(self._run_handler, application.handler)
+            self._spawn(self._run_handler, application.handler)
 
     def alive(self, now: float) -> None:
         """Note a sign of life (for transformers); ``now`` is trio's clock."""
@@ -298,7 +297,7 @@ class Connection(Incoming):
             self._calls.fail(ConnectionClosed(code, reason))
         if self._writers is not None:
             self._writers.unpark_all()
-        self._wake_reader()
+        self._end_reader()
         for scope in tuple(self._short_scopes):
             scope.cancel()
         if not self._tasks:

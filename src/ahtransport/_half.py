@@ -9,7 +9,7 @@ from ahtransport._rooms import NOTHING
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from socket import socket
 
     import trio
@@ -136,6 +136,11 @@ class Half(Touched):
             "transport": self._link.transport,
             "namespace": self._application.name,
         }
+
+    def _spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Start one of this connection's tasks; its last step is :meth:`_task_done`."""
+        self._tasks += 1
+        self._application.start(function, *args)
 
     def _hold(self, scope: trio.CancelScope) -> None:
         """Keep the scope of a task that sees the end of the connection for itself, and is ended if it does not."""

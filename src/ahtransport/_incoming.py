@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
+from outcome import Error, Value
 
 from ahtransport._barrier import contained
 from ahtransport._outgoing import Outgoing
@@ -38,27 +39,29 @@ class Incoming(Outgoing):
     async def __anext__(self) -> Any:
         if self._inbox:
             await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._inbox:
-            if self._state != "open" and not self._working:
-                await trio.lowlevel.checkpoint()
-                raise StopAsyncIteration
-            if self._reader is not None:
-                raise trio.BusyResourceError("another task is waiting for this connection's messages")
-            self._reader = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-        message = self._inbox.popleft()
-        if self._paused:
-            self._relieve()
-        return message
+            if self._inbox:
+                message = self._inbox.popleft()
+                if self._paused:
+                    self._relieve()
+                return message
+        if self._state != "open" and not self._working:
+            await trio.lowlevel.checkpoint()
+            raise StopAsyncIteration
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task is waiting for this connection's messages")
+        self._reader = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
     def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
         self._reader = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _wake_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            trio.lowlevel.reschedule(reader)
+    def _end_reader(self) -> None:
+        """Tell who waits for a message that none comes, once that is so."""
+        reader = self._reader
+        if reader is not None and self._state != "open" and not self._working:
+            self._reader = None
+            trio.lowlevel.reschedule(reader, Error(StopAsyncIteration()))
 
     def message(self, data: str | bytes) -> None:
         """Take one message in Primus' format (for transformers)."""
@@ -147,14 +150,15 @@ class Incoming(Outgoing):
         """Give a plain message to the application."""
         application = self._application
         if application.handler is not None:
+            reader = self._reader
+            if reader is not None:  # so nothing is before this one
+                self._reader = None
+                trio.lowlevel.reschedule(reader, Value(value))
+                return
             if self._inbox is EMPTY:
                 self._inbox = deque()
             self._inbox.append(value)
-            reader = self._reader
-            if reader is not None:
-                self._reader = None
-                trio.lowlevel.reschedule(reader)
-            elif len(self._inbox) >= application.options.inbox:
+            if len(self._inbox) >= application.options.inbox:
                 self._strain()
             return
         for function, inline in application.on_message:
@@ -227,8 +231,7 @@ class Incoming(Outgoing):
         self._jobs.append((function, args))
         if not self._working:
             self._working = True
-            self._tasks += 1
-            self._application.spawn(self._work)
+            self._spawn(self._work)
         self._strain()
 
     async def _work(self) -> None:
@@ -249,7 +252,7 @@ class Incoming(Outgoing):
             self._working = False
             self._drop_jobs()
             self._scopes.discard(scope)
-            self._wake_reader()
+            self._end_reader()
             self._task_done()
 
     def _drop_jobs(self) -> None:

@@ -200,8 +200,7 @@ class Outgoing(Half):
         later = Later(packet)
         if self._outgoing is None:
             self._outgoing = deque()
-            self._tasks += 1
-            self._application.spawn(self._transform_out)
+            self._spawn(self._transform_out)
         self._outgoing.append(later)
         if len(self._outgoing) > self._application.options.max_backlog_messages:
             self._overflow()

@@ -59,22 +59,31 @@ class Shared:
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a function beside everything else; it must have a crash barrier of its own."""
+        self.start(self._counted, function, *args, name=function)
+
+    def start(self, function: Callable[..., Awaitable[object]], *args: Any, name: object = None) -> None:
+        """Do the same with a function that calls :meth:`ended` itself, as its last step: of tasks that live long, there
+        are as many as connections, and each frame less is felt."""
         if self._nursery is None:
             raise RuntimeError("the server is not running")
-        self._nursery.start_soon(self._counted, function, *args, name=function)
+        self._running += 1
+        self._nursery.start_soon(function, *args, name=name)
+
+    def ended(self) -> None:
+        """Note that a task is over."""
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
 
     def started(self, nursery: trio.Nursery | None) -> None:
         """Take the nursery in which tasks live from now on."""
         self._nursery = nursery
 
     async def _counted(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
-        self._running += 1
         try:
             await function(*args)
         finally:
-            self._running -= 1
-            if not self._running:
-                self._idle.set()
+            self.ended()
 
     async def idle(self) -> None:
         """Wait until no handler runs any more."""
