@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import types
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
-from ahtransport._barrier import contained
+from ahtransport._barrier import close_nurseries, contained
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 class Trouble(BaseException):
@@ -28,6 +34,7 @@ async def test_without_a_failure_nothing_happens(caplog: pytest.LogCaptureFixtur
     [
         ValueError("x"),
         SystemExit(3),
+        GeneratorExit(),
         Trouble("x"),
         ExceptionGroup("several", [ValueError("one"), OSError("two")]),
         BaseExceptionGroup("several", [SystemExit(1), ExceptionGroup("more", [ValueError("two")])]),
@@ -41,11 +48,49 @@ async def test_failures_stay_and_are_logged_once(error: BaseException, caplog: p
     assert caplog.records[-1].exc_info
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit])
-async def test_some_exceptions_pass(kind: type[BaseException]) -> None:
-    with pytest.raises(kind), contained("it") as trouble:
-        raise kind
+async def test_ctrl_c_passes() -> None:
+    with pytest.raises(KeyboardInterrupt), contained("it") as trouble:
+        raise KeyboardInterrupt
     assert trouble.caught is None
+
+
+def test_a_task_that_trio_has_left_behind_can_be_thrown_away(caplog: pytest.LogCaptureFixture) -> None:
+    @types.coroutine
+    def wait() -> Generator[None]:
+        yield
+
+    async def task() -> None:
+        with contained("it"):
+            await wait()
+
+    left = task()
+    left.send(None)
+    left.close()
+    assert not errors(caplog)
+
+
+async def test_nurseries_that_were_left_open_are_closed() -> None:
+    """Without that, trio has the task fail when it is over, and with it the nursery that it is in."""
+    ended = trio.Event()
+
+    async def stay() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async def leave_open() -> None:
+        try:
+            manager = trio.open_nursery()
+            (await manager.__aenter__()).start_soon(stay)
+            (await trio.open_nursery().__aenter__()).start_soon(trio.sleep_forever)
+            await trio.testing.wait_all_tasks_blocked()
+        finally:
+            close_nurseries()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave_open)
+    await ended.wait()
 
 
 async def test_cancellation_passes() -> None:

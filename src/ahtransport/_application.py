@@ -132,23 +132,25 @@ class Application:
                 ``upgrade_timeout``.
         """
         for authorizer in self.authorizers:
-            with trio.move_on_after(self.options.upgrade_timeout) as patience:
-                verdict = None
-                with contained("an authorizer", about=request) as trouble:
-                    try:
-                        verdict = authorizer(request)
-                        if inspect.isawaitable(verdict):
-                            verdict = await verdict
-                    except Reject as refusal:
-                        verdict = refusal
-                if trouble.caught is not None:
-                    raise Reject(403, "authorization failed")
-                if isinstance(verdict, Reject):
-                    raise verdict
-                if verdict is False:
-                    raise Reject(401, "not authorized")
+            verdict = None
+            with (
+                contained("an authorizer", about=request) as trouble,
+                trio.move_on_after(self.options.upgrade_timeout) as patience,
+            ):
+                try:
+                    verdict = authorizer(request)
+                    if inspect.isawaitable(verdict):
+                        verdict = await verdict
+                except Reject as refusal:
+                    verdict = refusal
+            if trouble.caught is not None:
+                raise Reject(403, "authorization failed")
             if patience.cancelled_caught:
                 raise Reject(503, "authorization took too long")
+            if isinstance(verdict, Reject):
+                raise verdict
+            if verdict is False:
+                raise Reject(401, "not authorized")
 
     def add(self, connection: Connection) -> None:
         """A connection is there: it is in the table, and its heartbeat begins."""
@@ -204,7 +206,7 @@ class Application:
     async def _close_later(
         self, function: Callable[..., Awaitable[object]], connection: Connection, code: int, reason: str
     ) -> None:
-        with contained(f"on_close of connection {connection.id}", about=connection):
+        with contained(f"on_close of connection {connection.id}", about=connection), trio.CancelScope():
             await function(connection, code, reason)
 
     def undecodable(self, connection: Connection, error: Exception, *, first: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["contained"]
+__all__ = ["close_nurseries", "contained"]
 
 _log = get_logger()
 
@@ -52,7 +52,9 @@ class contained:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
         if error is None:
             return False
-        passing: tuple[type[BaseException], ...] = (KeyboardInterrupt, GeneratorExit)
+        if not trio.lowlevel.in_trio_task():
+            return False  # GeneratorExit: trio has ended, and what it left behind is thrown away
+        passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
         if trio.current_effective_deadline() == -math.inf:
             passing += (trio.Cancelled,)  # a real one; one that was kept and raised later would end the server
         if isinstance(error, BaseExceptionGroup):
@@ -80,3 +82,16 @@ class contained:
                 return
         self.caught = error
         _log.error("%s failed", self.what, exc_info=error, extra=fields("failure", self.about, what=self.what))
+
+
+def close_nurseries() -> None:
+    """Close what nurseries the current task has left open, and cancel the tasks in them.
+
+    The last step of a task that runs the application's code: where an async generator yields inside of a nursery and is
+    not run to its end, say, trio has the task fail when it is over already, and no barrier inside of it could help.
+    """
+    nurseries = trio.lowlevel.current_task()._child_nurseries  # trio has no other way; and this is cheap
+    if nurseries:
+        for nursery in nurseries:
+            nursery.cancel_scope.cancel()
+        nurseries.clear()

@@ -180,7 +180,8 @@ class Connection(Incoming):
         if self._state != "open":
             scope.cancel()
         try:
-            with scope, contained(f"a task of connection {self.id}", self._is_farewell, self) as trouble:
+            # The barrier is the outer one: a scope fails, too, when there is one inside of it that was never left.
+            with contained(f"a task of connection {self.id}", self._is_farewell, self) as trouble, scope:
                 await function(*args)
             if trouble.caught is not None:
                 self._crashed(trouble.caught, logged=True)
@@ -192,7 +193,7 @@ class Connection(Incoming):
         scope = trio.CancelScope()
         self._hold(scope)
         try:
-            with scope, contained(f"the handler of connection {self.id}", self._is_farewell, self) as trouble:
+            with contained(f"the handler of connection {self.id}", self._is_farewell, self) as trouble, scope:
                 await handler(self)
             if trouble.caught is not None:
                 self._crashed(trouble.caught, logged=True)

@@ -116,7 +116,7 @@ class Incoming(Outgoing):
         else:
             try:
                 changed = transforms.run(packet, self._whole)
-            except (KeyboardInterrupt, GeneratorExit):
+            except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._crashed(error)
@@ -167,7 +167,7 @@ class Incoming(Outgoing):
                     result = function(self, value)
                     if result is not None and hasattr(result, "__await__"):
                         self._push(_await, result)
-                except (KeyboardInterrupt, GeneratorExit):
+                except KeyboardInterrupt:
                     raise
                 except BaseException as error:
                     self._crashed(error)
@@ -183,7 +183,7 @@ class Incoming(Outgoing):
                 result = function(*args)
                 if ack is not None:
                     self._answer(ack, result)
-            except (KeyboardInterrupt, GeneratorExit):
+            except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._crashed(error)
@@ -198,7 +198,7 @@ class Incoming(Outgoing):
             result = handler.function(*args)
             if ack is not None:
                 self._answer(ack, result)
-        except (KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             if not self._is_farewell(error):
@@ -248,6 +248,8 @@ class Incoming(Outgoing):
                             await result
                     if trouble.caught is not None:
                         self._crashed(trouble.caught, logged=True)
+        except RuntimeError as error:  # the scope's: a handler has entered another one, and never left it
+            self._crashed(error)
         finally:
             self._working = False
             self._drop_jobs()

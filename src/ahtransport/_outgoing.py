@@ -224,6 +224,8 @@ class Outgoing(Half):
                         self._crashed(trouble.caught, logged=True)
                     queue.popleft()
                     later.done.set()
+        except RuntimeError as error:  # the scope's: a transform has entered another one, and never left it
+            self._crashed(error)
         finally:
             for later in queue or ():
                 later.done.set()
@@ -238,7 +240,7 @@ class Outgoing(Half):
         if self._state == "open":
             try:
                 self._put(packet)
-            except (KeyboardInterrupt, GeneratorExit):
+            except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._crashed(error)

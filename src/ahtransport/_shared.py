@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from ahtransport._barrier import close_nurseries
 from ahtransport._buckets import Rate
 from ahtransport._heartbeat import Deadlines
 from ahtransport._parsers import JSONParser, MessagePackParser
@@ -70,7 +71,8 @@ class Shared:
         self._nursery.start_soon(function, *args, name=name)
 
     def ended(self) -> None:
-        """Note that a task is over."""
+        """Note that the current task is over, and see to it that nothing comes after it."""
+        close_nurseries()
         self._running -= 1
         if not self._running:
             self._idle.set()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from ahtransport._barrier import close_nurseries
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import NO_TRAFFIC
 from ahtransport._net.compressed import CompressedWire, agreed
@@ -132,7 +133,13 @@ class Host:
         """Run ``fn`` beside everything else; it must have a crash barrier of its own."""
         if self._nursery is None:
             raise RuntimeError("the host is not serving")
-        self._nursery.start_soon(fn, *args)
+        self._nursery.start_soon(self._apart, fn, *args, name=fn)
+
+    async def _apart(self, fn: Callable[..., Awaitable[object]], *args: Any) -> None:
+        try:
+            await fn(*args)
+        finally:
+            close_nurseries()
 
     async def serve(
         self, host: str | None, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

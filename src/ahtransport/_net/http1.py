@@ -230,7 +230,7 @@ class HttpWire:
             self._serve(request, later.make)
 
     async def _wait_for(self, request: Request, answer: Any, scope: trio.CancelScope) -> None:
-        with scope, contained("an HTTP connection"):
+        with contained("an HTTP connection"), scope:
             response: Any = None
             with contained(f"{request.method} {request.path!r}", about=request) as trouble:
                 try:
@@ -260,7 +260,7 @@ class HttpWire:
     async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
         websocket = self._host.make_websocket(self._channel, request, head)
         response: Response | None = None
-        with scope, contained("an HTTP connection"):
+        with contained("an HTTP connection"), scope:
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
                     self._check_upgrade(head)
@@ -344,7 +344,7 @@ class HttpWire:
     async def _stream(self, request: Request, response: Response, with_body: bool, scope: trio.CancelScope) -> None:
         done = False
         try:
-            with scope, contained(f"the response to {request.method} {request.path!r}", about=request):
+            with contained(f"the response to {request.method} {request.path!r}", about=request), scope:
                 await send_pieces(self._channel, response, send=with_body)
                 done = True
         finally:
