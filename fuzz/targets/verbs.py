@@ -112,7 +112,7 @@ async def _ask(messages: list[bytes]) -> None:
                 if isinstance(value, str) and value.startswith("primus::"):
                     continue
                 if isinstance(value, dict) and value.get("event") == "file":
-                    continue  # files are looked for in a thread, for which a virtual clock does not wait
+                    continue  # see the target file_verb: they need the real clock
                 await client.send_encoded(message.decode("utf-8", "replace"))
                 await wait_all_tasks_blocked()
                 if isinstance(value, dict) and value.get("event") in ("quit", "exit"):
