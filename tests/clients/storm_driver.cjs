@@ -15,19 +15,19 @@ const [kind, count, url, file] = process.argv.slice(2);
 const Socket = kind === 'generated' ? require(path.resolve(file)).Primus : compileClient(kind, { transformer: 'websockets' });
 const options = kind === 'generated' ? { WebSocket } : {};
 
-/** Wait for an event of each of them. */
-function all(clients, event) {
-  return Promise.all(clients.map((client) => new Promise((resolve) => client.once(event, resolve))));
+/** Wait for an event of each of them, and read what it says at once: Primus changes the object of an attempt with the next. */
+function all(clients, event, read = (value) => value) {
+  return Promise.all(clients.map((client) => new Promise((resolve) => client.once(event, (value) => resolve(read(value))))));
 }
 
 main(async () => {
   const clients = Array.from({ length: Number(count) }, () => new Socket(url, options));
   await all(clients, 'open');
-  const waits = all(clients, 'reconnect scheduled');
+  const waits = all(clients, 'reconnect scheduled', (attempt) => attempt.scheduled);
   const back = all(clients, 'reconnected');
   const began = Date.now();
   clients[0].write({ do: 'restart' });
-  record({ waits: (await waits).map((attempt) => attempt.scheduled) });
+  record({ waits: await waits });
   await back;
   const echoes = all(clients, 'data');
   clients.forEach((client, number) => client.write({ number }));

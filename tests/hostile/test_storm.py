@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLIENTS = 250
+CROWD = 5000
+
+slow = pytest.mark.skipif(os.environ.get("AHTRANSPORT_SLOW") != "1", reason="takes a minute: set AHTRANSPORT_SLOW=1")
 
 
 @pytest.mark.parametrize("kind", ["generated", "6", "7", "8"])
@@ -31,11 +35,23 @@ class TestRealClients:
         that they don't all come at once. Primus' own do: with them chance begins at the second attempt.
         """
         file = write_client(tmp_path, transformer="websockets") if kind == "generated" else ""
+        await self.storm(kind, file, CLIENTS)
+
+    @pytest.mark.slow
+    @slow
+    async def test_f16_thousands_of_real_clients_come_back(self, kind: str, tmp_path: Path) -> None:
+        """Twenty times as many have as long."""
+        file = write_client(tmp_path, transformer="websockets") if kind == "generated" else ""
+        await self.storm(kind, file, CROWD)
+
+    async def storm(self, kind: str, file: str, count: int) -> None:
+        """Have so many clients lose their server, and see them come back."""
         async with served(EchoApp()) as url:
-            waits, end = await run_node("storm_driver.cjs", kind, str(CLIENTS), url, file)
-        assert sorted(end["echoes"]) == list(range(CLIENTS))
+            waits, end = await run_node("storm_driver.cjs", kind, str(count), url, file, patience=40 + count / 50)
+        print(f"{kind}: {count} clients were served again after {end['seconds']:.1f} s")
+        assert sorted(end["echoes"]) == list(range(count))
         assert end["seconds"] < 20
-        assert len(waits["waits"]) == CLIENTS
+        assert len(waits["waits"]) == count
         if kind != "generated":
             assert set(waits["waits"]) == {500}
             return
@@ -48,6 +64,21 @@ class TestRealClients:
 async def test_f16_all_at_once(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients without any back-off: as soon as the server is there again all of them are, and all are served."""
     monkeypatch.setattr(Server, "_driver", driver)
+    await come_back_at_once(2 * CLIENTS)
+
+
+@pytest.mark.slow
+@slow
+@pytest.mark.parametrize("driver", ["reactor", "task"])
+async def test_f16_thousands_at_once(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need two descriptors each, and the server is in their own process: together they have twenty seconds."""
+    monkeypatch.setattr(Server, "_driver", driver)
+    first, second = await come_back_at_once(CROWD)
+    print(f"{driver}: {CROWD} clients were served after {first:.1f} s, and again after {second:.1f} s")
+
+
+async def come_back_at_once(count: int) -> list[float]:
+    """Have so many clients lose their server and come back; gives the seconds that either coming took for all."""
 
     def make(port: int) -> Server:
         server = Server(config={}, port=port, transformer="websockets")
@@ -66,16 +97,19 @@ async def test_f16_all_at_once(driver: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert await raw.text() == str(number)
 
     port = 0
+    took = []
     for _ in range(2):
         server = make(port)
         raws: list[Raw] = []
         async with running(server):
             port = server.port
+            began = trio.current_time()
             with trio.fail_after(20):
                 async with trio.open_nursery() as nursery:
-                    for number in range(2 * CLIENTS):
+                    for number in range(count):
                         nursery.start_soon(talk, port, number, raws)
-            assert len(server.connections) == 2 * CLIENTS
+            took.append(trio.current_time() - began)
+            assert len(server.connections) == count
             server.shutdown()
             with trio.fail_after(20):
                 for raw in raws:
@@ -83,3 +117,4 @@ async def test_f16_all_at_once(driver: str, monkeypatch: pytest.MonkeyPatch) -> 
                     raw.hang_up()
                 await server._ended.wait()
         assert leftovers(server) == []
+    return took
