@@ -90,7 +90,8 @@ def close_nurseries() -> None:
     The last step of a task that runs the application's code: where an async generator yields inside of a nursery and is
     not run to its end, say, trio has the task fail when it is over already, and no barrier inside of it could help.
     """
-    nurseries = trio.lowlevel.current_task()._child_nurseries  # trio has no other way; and this is cheap
+    # Trio has no other way; and this is cheap.
+    nurseries = getattr(trio.lowlevel.current_task(), "_child_nurseries", None)
     if nurseries:
         for nursery in nurseries:
             nursery.cancel_scope.cancel()
