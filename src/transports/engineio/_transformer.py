@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from ahtransport.transports.engineio import _codec as codec
-from ahtransport.transports.engineio._session import NO_SEAT, Carried, Session, State
+from ahtransport.transports.engineio._session import Session
 from ahtransport.transports.engineio._sockets import Probe, SocketReceiver
+from ahtransport.transports.engineio._state import NO_SEAT, Carried, State
 
 from ahtransport.abc import Payload, Reject, Response
 
