@@ -472,6 +472,43 @@ async def test_a_long_batch_lets_other_tasks_in(monkeypatch: pytest.MonkeyPatch)
     assert max(Counter(seen).values()) <= 2  # trio shuffles those who run in one round
 
 
+@pytest.mark.parametrize("within", ["a turn", "another task"])
+async def test_many_errands_let_other_tasks_in(monkeypatch: pytest.MonkeyPatch, within: str) -> None:
+    """Thousands of connections may be closed at once; and an errand that fails takes no other with it."""
+    monkeypatch.setattr(reactors, "_SLICE", 0.0)
+    ticks = 0
+    seen: list[int] = []
+
+    def errand() -> None:
+        seen.append(ticks)
+        if len(seen) == 5:
+            raise ValueError("on purpose")
+
+    def many() -> None:
+        for _ in range(20):
+            here.reactor.soon(errand)
+
+    class Busy(Log):
+        def data(self, data: bytes, now: float) -> None:
+            many()
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await trio.lowlevel.checkpoint()
+
+    async with world() as here:
+        here.nursery.start_soon(tick)
+        if within == "a turn":
+            here.channel(Busy())[2].send(b"x")
+        else:
+            many()
+        while len(seen) < 20:
+            await trio.lowlevel.checkpoint()
+    assert max(Counter(seen).values()) <= 2
+
+
 class Door:
     """A listening socket that does what it is told when somebody is let in."""
 

@@ -295,12 +295,12 @@ class Mount:
             raise Reject(404, "Invalid namespace")
         # Only a generated client says which one it is. (A query may be refused: not when something is made already.)
         said = request.query.get("_client")
-        if seat is None:
-            seat = self.admit(request)
         fingerprint, source = fingerprint_of(request, self._config.servers.web.fingerprint)
         linked = may_link_session(request, source, self.options.origins, self.options.link_session)
         if source == "cookie" and not linked:
             fingerprint = None  # a foreign page made the browser send the cookie: it proves nothing
+        if seat is None:
+            seat = self.admit(request)  # nothing may fail from here on: nobody would give it back
         connection = Connection(
             application,
             request,

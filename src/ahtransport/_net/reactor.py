@@ -108,20 +108,31 @@ class Reactor:
     def soon(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` after whatever is going on."""
         self._soon.append(callback)
-        if not self._turning and not self._called and self._nursery is not None:
+        if not self._turning:
+            self._call()
+
+    def _call(self) -> None:
+        """Have it seen to that something is to be done soon, by somebody else than the reactor's own loop."""
+        if not self._called and self._nursery is not None:
             self._called = True
             self._nursery.start_soon(self._errands)
 
     async def _errands(self) -> None:
         self._called = False
         self._run_soon()
+        if self._soon:
+            self._call()
 
     def _run_soon(self) -> None:
-        # Those that come while these run are for the next turn: one connection must not keep the others waiting.
+        # Those that come while these run are for the next turn: one connection must not keep the others waiting. Nor
+        # must all of them together, when thousands are closed at once.
+        until = perf_counter() + _SLICE
         for _ in range(len(self._soon)):
             callback = self._soon.popleft()
             with contained("a connection's protocol"):
                 callback()
+            if perf_counter() > until:
+                break
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever; when cancelled, everything in the table is ended."""
