@@ -176,15 +176,15 @@ class Application:
         Raises:
             TypeError, ValueError: a transformer can't carry it; those who are reached by others have it all the same.
         """
-        members = self.connections.values() if room is None else self.rooms.members(room)
+        recipients: Iterable[Connection] = self.connections.values() if room is None else self.rooms.members(room)
         left_out = set(exclude)
-        # A client over its limit is closed on the way, which takes it out of the table: hence the copy.
-        recipients = [one for one in members if one not in left_out] if left_out else list(members)
+        if left_out:
+            recipients = [one for one in recipients if one not in left_out]
         if self.outgoing.functions:
-            for connection in recipients:
+            for connection in list(recipients):
                 connection.send_soon(packet)
-            return
-        Broadcast(packet).to(recipients)
+        else:
+            Broadcast(packet).to(recipients)
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""

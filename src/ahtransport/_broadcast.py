@@ -24,7 +24,7 @@ class Broadcast:
         self._failure: Exception | None = None
 
     def to(self, recipients: Iterable[Connection]) -> None:
-        """Send it. A client over its limit is closed on the way.
+        """Send it. A client over its limit is closed in the end, not before all others have what they can take.
 
         Raises:
             TypeError, ValueError: a transformer can't carry it; those who are reached by others have it all the same.
@@ -32,13 +32,15 @@ class Broadcast:
         transformer: Transformer | None = None  # whose frame this is
         frame = b""
         size = 0
+        others = []
         for connection in recipients:
             # The shortest way is for most, who read what they are sent: past everything, to the socket. A broadcast
-            # is some thousand steps of this, each on data that has left the CPU's caches since the last.
+            # is some thousand steps of this, each on data that has left the CPU's caches since the last. Nobody is
+            # closed here, so the recipients need not be copied before.
             outlet = connection._outlet
             sock = outlet.straight
             if sock is None:
-                self._by_link(connection)
+                others.append(connection)
                 continue
             if connection._transformer is not transformer:
                 transformer = connection._transformer
@@ -47,10 +49,12 @@ class Broadcast:
             try:
                 sent = sock.send(frame)
             except OSError:
-                self._by_link(connection)  # which meets with the same, and acts on it
+                others.append(connection)
                 continue
             if sent != size and not outlet.keep(frame, sent):
                 connection._congested = True
+        for connection in others:
+            self._by_link(connection)
         if self._failure is not None:
             raise self._failure
 
