@@ -1,7 +1,8 @@
 """The configuration: typed options, where their values come from, and their reference.
 
-``_schema`` declares every option, ``_kinds`` says what each kind of value may be, ``_sources`` reads files, the
-environment and keyword arguments, ``_load`` makes one :class:`Config` of them, ``_reference`` writes it all down.
+``_schema`` declares every option, a module for each table, ``_kinds`` says what each kind of value may be, ``_sources``
+reads files, the environment and keyword arguments, ``_load`` makes one :class:`Config` of them, ``_reference`` writes
+it all down.
 """
 
 from __future__ import annotations
