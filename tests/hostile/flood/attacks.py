@@ -6,16 +6,17 @@ import socket
 import struct
 import zlib
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from hostile.flood.harness import Flooded
 from hostile.wire import CONT, PING, TEXT, Raw, frame, request, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from hostile.flood.harness import Flooded
+Attack: TypeAlias = "Callable[[Flooded], Awaitable[object]]"
 
 _GONE = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -30,74 +31,107 @@ def closing(raws: list[Raw]) -> Iterator[list[Raw]]:
             raw.hang_up()
 
 
-async def in_parallel(count: int, one: Callable[[], Awaitable[object]]) -> None:
-    """Run so many of them beside each other."""
+async def in_parallel(flooded: Flooded, count: int, one: Attack) -> None:
+    """Run so many attackers beside each other."""
     async with trio.open_nursery() as nursery:
         for number in range(count):
-            nursery.start_soon(one)
+            nursery.start_soon(one, flooded)
             if number % 50 == 49:
                 await trio.sleep(0.01)
+
+
+def crowds(*each: tuple[int, Attack]) -> Attack:
+    """Make one attack of crowds: of each so many attackers that are alike, all beside each other."""
+
+    async def attack(flooded: Flooded) -> None:
+        async with trio.open_nursery() as nursery:
+            for count, one in each:
+                nursery.start_soon(in_parallel, flooded, count, one)
+
+    return attack
+
+
+def coming_again(
+    connect: Callable[[Flooded], Awaitable[Raw | None]],
+    attack: Callable[[Flooded, Raw], Awaitable[object]],
+    *,
+    pause: float = 0.0,
+    refused: float | None = None,
+) -> Attack:
+    """Make an attacker that connects, does its worst until it has enough or is hung up on, and comes again.
+
+    Args:
+        connect: gives None when it was refused.
+        attack: what is done with a connection.
+        pause: between two connections, seconds.
+        refused: the same after a refusal; None: as long as otherwise.
+    """
+
+    async def one(flooded: Flooded) -> None:
+        while True:
+            raw = await connect(flooded)
+            if raw is not None:
+                with closing([raw]), suppress(*_GONE):
+                    await attack(flooded, raw)
+            await trio.sleep(pause if raw is not None or refused is None else refused)
+
+    return one
+
+
+async def plain(flooded: Flooded) -> Raw:
+    """Open a connection on which nothing has been said."""
+    raw = await flooded.raw()
+    flooded.connected += 1
+    return raw
+
+
+async def discard(raw: Raw) -> None:
+    """Read to the end, and keep nothing."""
+    while await raw.more():
+        raw.buffer.clear()
 
 
 async def nothing(flooded: Flooded) -> None:
     """No attack: what the others are compared with."""
 
 
-def slowloris(connections: int, pause: float = 5.0) -> Callable[[Flooded], Awaitable[None]]:
+def slowloris(connections: int, pause: float = 5.0) -> Attack:
     """F1: heads that come byte by byte."""
+    head = upgrade()
 
-    async def one(flooded: Flooded) -> None:
-        head = upgrade()
-        while True:
-            raw = await flooded.raw()
-            with closing([raw]), suppress(*_GONE):
-                for at in range(len(head)):
-                    if not await raw.send(head[at : at + 1]):
-                        break
-                    with trio.move_on_after(pause):
-                        if not await raw.more():
-                            flooded.refused += 1
-                            break
-                        raw.buffer.clear()
-            flooded.connected += 1
-            await trio.sleep(pause / 5)
+    async def drip(flooded: Flooded, raw: Raw) -> None:
+        for at in range(len(head)):
+            if not await raw.send(head[at : at + 1]):
+                break
+            with trio.move_on_after(pause):
+                if not await raw.more():
+                    flooded.refused += 1
+                    break
+                raw.buffer.clear()
 
-    return lambda flooded: in_parallel(connections, lambda: one(flooded))
+    return crowds((connections, coming_again(plain, drip, pause=pause / 5)))
 
 
-def slow_bodies(connections: int) -> Callable[[Flooded], Awaitable[None]]:
+def slow_bodies(connections: int) -> Attack:
     """F2: bodies of which a byte comes every second, some that stop, and frames of which only the header comes."""
 
-    async def body(flooded: Flooded, stops: bool) -> None:
-        while True:
-            raw = await flooded.raw()
-            flooded.connected += 1
-            with closing([raw]), suppress(*_GONE):
-                await raw.send(request("POST", "/read", "Content-Length: 1000"))
-                for _ in range(3 if stops else 1000):
-                    if not await raw.send(b"x"):
-                        break
-                    await trio.sleep(1)
-                await raw.more()
+    async def body(raw: Raw, size: int) -> None:
+        await raw.send(request("POST", "/read", "Content-Length: 1000"))
+        for _ in range(size):
+            if not await raw.send(b"x"):
+                break
             await trio.sleep(1)
+        await raw.more()
 
-    async def a_frame(flooded: Flooded) -> None:
-        while True:
-            raw = await flooded.websocket()
-            if raw is not None:
-                with closing([raw]), suppress(*_GONE):
-                    await raw.send(frame(TEXT, length=1_000_000))
-                    while await raw.more():
-                        raw.buffer.clear()
-            await trio.sleep(1)
+    async def a_frame(_: Flooded, raw: Raw) -> None:
+        await raw.send(frame(TEXT, length=1_000_000))
+        await discard(raw)
 
-    async def attack(flooded: Flooded) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(in_parallel, connections // 2, lambda: body(flooded, False))
-            nursery.start_soon(in_parallel, connections // 2, lambda: body(flooded, True))
-            nursery.start_soon(in_parallel, connections, lambda: a_frame(flooded))
-
-    return attack
+    return crowds(
+        (connections // 2, coming_again(plain, lambda _, raw: body(raw, 1000), pause=1)),
+        (connections // 2, coming_again(plain, lambda _, raw: body(raw, 3), pause=1)),
+        (connections, coming_again(Flooded.websocket, a_frame, pause=1)),
+    )
 
 
 async def small(flooded: Flooded) -> Raw | None:
@@ -120,21 +154,17 @@ async def small(flooded: Flooded) -> Raw | None:
     return raw
 
 
-def drowning(megabytes: int, pause: float = 5.0) -> Callable[[Flooded], Awaitable[None]]:
+def drowning(megabytes: int, pause: float = 5.0) -> Attack:
     """F3: a client that never reads while the server has much to say to it; when it is closed, it comes again."""
 
-    async def attack(flooded: Flooded) -> None:
-        while True:
-            raw = await small(flooded)
-            if raw is not None:
-                with closing([raw]):
-                    await raw.send(frame(TEXT, b'{"type":0,"data":["drown",%d]}' % megabytes))
-                    await trio.sleep(pause)
+    async def drown(_: Flooded, raw: Raw) -> None:
+        await raw.send(frame(TEXT, b'{"type":0,"data":["drown",%d]}' % megabytes))
+        await trio.sleep(pause)
 
-    return attack
+    return coming_again(small, drown)
 
 
-def slow_room(slow: int, reading: int) -> Callable[[Flooded], Awaitable[None]]:
+def slow_room(slow: int, reading: int) -> Attack:
     """F4: a room of which many members read nothing."""
     join = frame(TEXT, b'{"type":0,"data":["join","flood"]}')
 
@@ -143,26 +173,16 @@ def slow_room(slow: int, reading: int) -> Callable[[Flooded], Awaitable[None]]:
         assert raw is not None
         with closing([raw]), suppress(*_GONE):
             await raw.send(join)
-            while await raw.more():
-                raw.buffer.clear()
+            await discard(raw)
 
-    async def stalled(flooded: Flooded) -> None:
-        while True:
-            raw = await small(flooded)
-            if raw is not None:
-                with closing([raw]):
-                    await raw.send(join)
-                    await trio.sleep(20)
+    async def stall(_: Flooded, raw: Raw) -> None:
+        await raw.send(join)
+        await trio.sleep(20)
 
-    async def attack(flooded: Flooded) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(in_parallel, reading, lambda: reader(flooded))
-            nursery.start_soon(in_parallel, slow, lambda: stalled(flooded))
-
-    return attack
+    return crowds((reading, reader), (slow, coming_again(small, stall)))
 
 
-def connecting(per_second: int) -> Callable[[Flooded], Awaitable[None]]:
+def connecting(per_second: int) -> Attack:
     """F5: connections that are opened and closed at once, by turns with a reset, half a request, a whole one."""
 
     async def attack(flooded: Flooded) -> None:
@@ -185,7 +205,7 @@ def connecting(per_second: int) -> Callable[[Flooded], Awaitable[None]]:
     return attack
 
 
-def idle(connections: int) -> Callable[[Flooded], Awaitable[None]]:
+def idle(connections: int) -> Attack:
     """F5: sockets that are opened, and that is all; those that are closed are opened again."""
 
     async def attack(flooded: Flooded) -> None:
@@ -221,37 +241,27 @@ def idle(connections: int) -> Callable[[Flooded], Awaitable[None]]:
     return attack
 
 
-def repeating(
-    data: bytes, clients: int, *headers: str, target: str = "/primus", reads: bool = True
-) -> Callable[[Flooded], Awaitable[None]]:
+def repeating(data: bytes, clients: int, *headers: str) -> Attack:
     """F7, F8: the same bytes again and again, as fast as they are taken; who is closed comes again."""
 
-    async def one(flooded: Flooded) -> None:
-        while True:
-            raw = await flooded.websocket(target, *headers)
-            if raw is None:
-                await trio.sleep(0.1)
-                continue
-            with closing([raw]), suppress(*_GONE):
-                async with trio.open_nursery() as nursery:
+    async def repeat(_: Flooded, raw: Raw) -> None:
+        async with trio.open_nursery() as nursery:
 
-                    async def read(raw: Raw = raw, scope: trio.CancelScope = nursery.cancel_scope) -> None:
-                        with suppress(*_GONE):
-                            while await raw.more():
-                                raw.buffer.clear()
-                        scope.cancel()
+            async def read() -> None:
+                with suppress(*_GONE):
+                    await discard(raw)
+                nursery.cancel_scope.cancel()
 
-                    if reads:
-                        nursery.start_soon(read)
-                    while await raw.send(data):
-                        await trio.lowlevel.checkpoint()
-                    nursery.cancel_scope.cancel()
-            await trio.sleep(0.01)
+            nursery.start_soon(read)
+            while await raw.send(data):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
 
-    return lambda flooded: in_parallel(clients, lambda: one(flooded))
+    one = coming_again(lambda flooded: flooded.websocket("/primus", *headers), repeat, pause=0.01, refused=0.1)
+    return crowds((clients, one))
 
 
-def once(data: bytes) -> Callable[[Flooded], Awaitable[None]]:
+def once(data: bytes) -> Attack:
     """F7: so many bytes, as fast as they are taken, and then nothing but silence; at the end a reset."""
 
     async def attack(flooded: Flooded) -> None:
@@ -283,31 +293,27 @@ def bomb() -> bytes:
     return frame(TEXT, (one * 256)[:-4], rsv=4)
 
 
-def headers_held(connections: int) -> Callable[[Flooded], Awaitable[None]]:
+def headers_held(connections: int) -> Attack:
     """F9: as many bytes of headers as are allowed, and the last line end never comes; or the upgrade is made."""
     lines = [f"X-{number}: {'x' * 7900}" for number in range(2)]
 
-    async def one(flooded: Flooded, whole: bool) -> None:
-        while True:
-            raw = await flooded.websocket("/primus", *lines) if whole else await flooded.raw()
-            if raw is not None:
-                with closing([raw]), suppress(*_GONE):
-                    if not whole:
-                        await raw.send(upgrade(*lines)[:-2])
-                        flooded.connected += 1
-                    while await raw.more():
-                        raw.buffer.clear()
-            await trio.sleep(0.2)
+    async def upgraded(flooded: Flooded) -> Raw | None:
+        return await flooded.websocket("/primus", *lines)
 
-    async def attack(flooded: Flooded) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(in_parallel, connections // 2, lambda: one(flooded, True))
-            nursery.start_soon(in_parallel, connections // 2, lambda: one(flooded, False))
+    async def say_nothing(_: Flooded, raw: Raw) -> None:
+        await discard(raw)
 
-    return attack
+    async def hold(_: Flooded, raw: Raw) -> None:
+        await raw.send(upgrade(*lines)[:-2])
+        await discard(raw)
+
+    return crowds(
+        (connections // 2, coming_again(upgraded, say_nothing, pause=0.2)),
+        (connections // 2, coming_again(plain, hold, pause=0.2)),
+    )
 
 
-def polling(sessions: int) -> Callable[[Flooded], Awaitable[None]]:
+def polling(sessions: int) -> Attack:
     """F13: sessions that are opened and never polled."""
 
     async def attack(flooded: Flooded) -> None:
@@ -321,7 +327,7 @@ def polling(sessions: int) -> Callable[[Flooded], Awaitable[None]]:
     return attack
 
 
-def rooms(connections: int, each: int) -> Callable[[Flooded], Awaitable[None]]:
+def rooms(connections: int, each: int) -> Attack:
     """F10: many connections in many rooms each; all leave them and come again, then all hang up at once."""
     names = ",".join(f'"room {number}"' for number in range(each))
     join = frame(TEXT, b'{"type":0,"data":["join",%s]}' % names.encode())
