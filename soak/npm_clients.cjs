@@ -29,20 +29,32 @@ const within = (promise, what) => new Promise((done, fail) => {
 const bodyUp = (key, number) => `${key} → ${number} ${'ü☃x'[number % 3].repeat((number * 37) % 200)}`;
 const bodyDown = (key, number) => `${key} ← ${number} ${'y'.repeat((number * 41) % 150)}`;
 
+/** A client's beginning and end, by its library's words for them. */
+function lifeOf(client, heard, words) {
+  client.on(words.closed, heard.closed);
+  client.on(words.failed, heard.failed);
+  return {
+    opened: new Promise((done) => { client.on(words.opened, done); }),
+    leave: () => client[words.leave](),
+  };
+}
+
+/** Likewise all of a client whose library knows events and answers. */
+function eventsOf(client, heard, words) {
+  client.on('down', heard.down);
+  client.on('question', heard.question);
+  return {
+    ...lifeOf(client, heard, words),
+    emit: (event, ...args) => client[words.emit](event, ...args),
+    call: (event, ...args) => new Promise((done) => { client[words.emit](event, ...args, done); }),
+  };
+}
+
 /** What each library has to know: how to open, send an event, ask with one, and leave. */
 const KINDS = {
   primus(key, heard) {
     const client = new PrimusSocket(`${url}/primus?key=${key}`, { strategy: [] });
-    client.on('down', heard.down);
-    client.on('question', heard.question);
-    client.on('end', heard.closed);
-    client.on('error', heard.failed);
-    return {
-      opened: new Promise((done) => { client.on('open', done); }),
-      emit: (event, ...args) => client.send(event, ...args),
-      call: (event, ...args) => new Promise((done) => { client.send(event, ...args, done); }),
-      leave: () => client.end(),
-    };
+    return eventsOf(client, heard, { opened: 'open', closed: 'end', failed: 'error', emit: 'send', leave: 'end' });
   },
 
   engine(key, heard) {
@@ -58,33 +70,21 @@ const KINDS = {
       if (event === 'down') heard.down(...args);
       if (event === 'question') heard.question(...args, answer);
     });
-    client.on('close', heard.closed);
-    client.on('error', heard.failed);
     return {
-      opened: new Promise((done) => { client.on('open', done); }),
+      ...lifeOf(client, heard, { opened: 'open', closed: 'close', failed: 'error', leave: 'close' }),
       emit: (event, ...args) => client.send(JSON.stringify({ type: 0, data: [event, ...args] })),
       call: (event, ...args) => new Promise((done) => {
         last += 1;
         calls.set(last, done);
         client.send(JSON.stringify({ type: 0, data: [event, ...args], id: last }));
       }),
-      leave: () => client.close(),
     };
   },
 
   socket(key, heard) {
     const client = io(url, { query: { key }, reconnection: false, forceNew: true });
-    client.on('down', heard.down);
-    client.on('question', heard.question);
-    client.on('disconnect', heard.closed);
-    client.on('connect_error', heard.failed);
-    return {
-      opened: new Promise((done) => { client.on('connect', done); }),
-      emit: (event, ...args) => client.emit(event, ...args),
-      call: (event, ...args) => new Promise((done) => { client.emit(event, ...args, done); }),
-      leave: () => client.disconnect(),
-      binary: true,
-    };
+    const words = { opened: 'connect', closed: 'disconnect', failed: 'connect_error', emit: 'emit', leave: 'disconnect' };
+    return { ...eventsOf(client, heard, words), binary: true };
   },
 };
 
