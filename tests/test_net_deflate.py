@@ -14,9 +14,10 @@ from ahtransport._net.compressed import CompressedWire
 from ahtransport._net.deflate import Compression, Deflater, Inflater, Parameters, TooLong, deflated, negotiate
 from ahtransport._net.host import Host
 from ahtransport.abc import Payload
+from ahtransport.testing._wires import MemoryChannel, Nobody
 from hostile.wire import BINARY, CONT, PING, TEXT, close_frame, frame
-from test_net_lane import Turns, cut
-from test_net_websocket import Listener, Nobody
+from test_net_lane import cut
+from test_net_websocket import Listener
 
 LIMIT = 1 << 22
 TAIL = b"\x00\x00\xff\xff"
@@ -229,8 +230,8 @@ def test_a5_no_offer_fails(offers: list[str]) -> None:
 # -- on a socket
 
 
-def opened(agreed: Parameters, **limits: int) -> tuple[CompressedWire, Turns, Listener]:
-    channel, listener = Turns(), Listener()
+def opened(agreed: Parameters, **limits: int) -> tuple[CompressedWire, MemoryChannel, Listener]:
+    channel, listener = MemoryChannel(), Listener()
     host = Host(Nobody(), Deadlines(), compression=Compression(threshold=100), **limits)  # type: ignore[arg-type]
     wire = CompressedWire(channel, host, agreed)
     wire.accept(listener, b"", b"")

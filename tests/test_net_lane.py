@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import wsproto.connection
@@ -15,85 +15,12 @@ from ahtransport._heartbeat import Deadlines
 from ahtransport._net.frames import apply_mask, xor
 from ahtransport._net.host import Host
 from ahtransport._net.websocket import WebSocketWire
+from ahtransport.testing._wires import FickleReceiver, MemoryChannel, Nobody, SlowWire
 from hostile.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, frame
-from test_net_websocket import Memory, Nobody
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LIMIT = 70_000
 TURN = 128  # as _net/websocket.py says
 SLOW = 8  # likewise
-
-
-class Slow(WebSocketWire):
-    """Everything goes to wsproto."""
-
-    __slots__ = ()
-
-    def _lane(self, data: bytes) -> bytes:
-        return data
-
-
-class Turns(Memory):
-    """A channel on which errands are run by the test, as a driver would: in order, after whatever is going on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.errands: list[Callable[[], None]] = []
-        self.most = 0
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        self.errands.append(callback)
-
-    def _resumed(self) -> None:
-        self.errands.append(self._go_on)
-
-    def _go_on(self) -> None:
-        if not self.closed and not self._ending and not self._paused:
-            self.wire.data(b"", 1.0)
-
-    def work(self) -> None:
-        while self.errands:
-            self.errands.pop(0)()
-
-
-class Fickle:
-    """A receiver that does something with the n-th message, and notes all it is told."""
-
-    def __init__(self, what: str = "", at: int = 0) -> None:
-        self.what, self.at = what, at
-        self.seen = 0
-        self.events: list[Any] = []
-        self.wire: WebSocketWire
-        self.paused = False
-
-    def message(self, data: str | bytes) -> None:
-        self.events.append(data)
-        self.seen += 1
-        if self.seen != self.at:
-            return
-        if self.what == "pause":
-            self.paused = True
-            self.wire.pause()
-        elif self.what == "pause and close":
-            self.wire.pause()
-            self.wire.close(4001, "enough")
-        elif self.what == "close":
-            self.wire.close(4000)
-        elif self.what == "cut":
-            self.wire.close(1006)
-        elif self.what == "raise":
-            raise RuntimeError("on purpose")
-
-    def alive(self, now: float) -> None:
-        pass
-
-    def writable(self) -> None:
-        pass
-
-    def closed(self, code: int, reason: str) -> None:
-        self.events.append(("closed", code, reason))
 
 
 def drive(kind: type[WebSocketWire], pieces: list[bytes], what: str = "", at: int = 0) -> tuple[list[Any], bytes, bool]:
@@ -101,7 +28,7 @@ def drive(kind: type[WebSocketWire], pieces: list[bytes], what: str = "", at: in
 
     A receiver that has paused takes messages again when the next piece is there.
     """
-    channel, receiver = Turns(), Fickle(what, at)
+    channel, receiver = MemoryChannel(), FickleReceiver(what, at)
     wire = kind(channel, Host(Nobody(), Deadlines(), max_length=LIMIT, max_control_frames=10**6))
     receiver.wire = wire
     wire.accept(receiver, b"", b"")
@@ -196,10 +123,10 @@ moods = st.sampled_from(["", "", "pause", "close", "pause and close", "cut", "ra
 @example(frame(TEXT, b"1") * 300 + close_frame(1000), [], "pause and close", 128)
 @example(frame(TEXT, b"1", form=16) + frame(TEXT, b"2"), [], "", 0)
 async def test_the_lane_equals_wsproto(data: bytes, places: list[int], mood: str, at: int) -> None:
-    slow = drive(Slow, cut(data, places), mood, at)
+    slow = drive(SlowWire, cut(data, places), mood, at)
     assert drive(WebSocketWire, cut(data, places), mood, at) == slow
     assert drive(WebSocketWire, [bytes([byte]) for byte in data], mood, at) == drive(
-        Slow, [bytes([byte]) for byte in data], mood, at
+        SlowWire, [bytes([byte]) for byte in data], mood, at
     )
 
 
@@ -231,7 +158,7 @@ async def test_every_form_of_length(size: int, kind: int, mask: bytes) -> None:
         [len(data) - 1],
     ):
         fast = drive(WebSocketWire, cut(data, places))
-        assert fast == drive(Slow, cut(data, places))
+        assert fast == drive(SlowWire, cut(data, places))
         expected: str | bytes = "y" * size if kind == TEXT else b"y" * size
         if size <= LIMIT:
             assert fast[0] == [expected, "after"]
@@ -241,7 +168,7 @@ async def test_every_form_of_length(size: int, kind: int, mask: bytes) -> None:
 
 async def test_whole_messages_never_reach_wsproto() -> None:
     """Else the comparisons would compare wsproto with itself."""
-    channel, receiver = Turns(), Fickle()
+    channel, receiver = MemoryChannel(), FickleReceiver()
     receiver.wire = wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
     wire.accept(receiver, b"", b"")
     wire.data(frame(TEXT, b"1") + frame(BINARY, b"2" * 126) + frame(TEXT, b"3" * 65536), 1.0)
@@ -250,11 +177,11 @@ async def test_whole_messages_never_reach_wsproto() -> None:
 
 
 @pytest.mark.parametrize("frames", [TURN - 1, TURN, TURN + 1, 2 * TURN, 2 * TURN + 1])
-@pytest.mark.parametrize("kind", [WebSocketWire, Slow])
+@pytest.mark.parametrize("kind", [WebSocketWire, SlowWire])
 async def test_a_turn_ends_and_goes_on(kind: type[WebSocketWire], frames: int) -> None:
     """What takes the slow way takes several times as long, so a turn has as many fewer of it."""
     turn = TURN if kind is WebSocketWire else TURN // SLOW
-    channel, receiver = Turns(), Fickle()
+    channel, receiver = MemoryChannel(), FickleReceiver()
     receiver.wire = wire = kind(channel, Host(Nobody(), Deadlines()))
     wire.accept(receiver, b"", b"")
     wire.data(b"".join(frame(TEXT, b"%d" % number) for number in range(frames)), 1.0)
@@ -272,9 +199,9 @@ async def test_a_turn_ends_and_goes_on(kind: type[WebSocketWire], frames: int) -
     assert not channel.paused
 
 
-@pytest.mark.parametrize("kind", [WebSocketWire, Slow])
+@pytest.mark.parametrize("kind", [WebSocketWire, SlowWire])
 async def test_who_has_enough_at_the_end_of_a_turn_stays_paused(kind: type[WebSocketWire]) -> None:
-    channel, receiver = Turns(), Fickle("pause", TURN)
+    channel, receiver = MemoryChannel(), FickleReceiver("pause", TURN)
     receiver.wire = wire = kind(channel, Host(Nobody(), Deadlines()))
     wire.accept(receiver, b"", b"")
     wire.data(frame(TEXT, b"1") * (TURN + 5), 1.0)
@@ -286,7 +213,7 @@ async def test_who_has_enough_at_the_end_of_a_turn_stays_paused(kind: type[WebSo
 
 
 async def test_while_closing_turns_are_short_and_no_pause_holds() -> None:
-    channel, receiver = Turns(), Fickle("pause and close", TURN)
+    channel, receiver = MemoryChannel(), FickleReceiver("pause and close", TURN)
     receiver.wire = wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
     wire.accept(receiver, b"", b"")
     wire.data(frame(TEXT, b"1") * (3 * TURN) + close_frame(4001), 1.0)
@@ -302,7 +229,7 @@ async def test_while_closing_turns_are_short_and_no_pause_holds() -> None:
 
 async def test_a_receiver_is_let_go_when_it_knows_the_end() -> None:
     """A wire and its receiver know each other: kept, they would wait for the garbage collector."""
-    channel, receiver = Turns(), Fickle()
+    channel, receiver = MemoryChannel(), FickleReceiver()
     receiver.wire = wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
     wire.accept(receiver, b"", b"")
     wire.data(close_frame(1000), 1.0)

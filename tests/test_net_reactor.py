@@ -20,8 +20,8 @@ from ahtransport._net import reactor as reactors
 from ahtransport._net.host import Host
 from ahtransport._net.poller import READ, WRITE, EpollPoller, SelectorPoller
 from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
+from ahtransport.testing._wires import Nobody
 from test_net_channel import Log
-from test_net_websocket import Nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -12,53 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ahtransport._heartbeat import Deadlines
-from ahtransport._net.channel import Channel
 from ahtransport._net.host import Host
 from ahtransport._net.websocket import WebSocketWire
 from ahtransport.abc import Payload
+from ahtransport.testing._wires import MemoryChannel, Nobody
 from hostile.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, frame
-
-if TYPE_CHECKING:
-    from ahtransport._http import Request, Response
-    from ahtransport.abc import Receiver, WebSocket
-
-
-class Memory(Channel):
-    """A channel that keeps what is written, and takes only ``room`` bytes of it at once."""
-
-    def __init__(self) -> None:
-        super().__init__(Deadlines(), ("test", 1))
-        self.sent = bytearray()
-        self.room = 1 << 30
-        self.ended = False
-
-    def _send_now(self, data: bytes) -> int:
-        taken = data[: self.room]
-        self.sent += taken
-        self.room -= len(taken)
-        return len(taken)
-
-    def _start_flush(self) -> None:
-        pass
-
-    def _resumed(self) -> None:
-        pass
-
-    def _aborted(self) -> None:
-        pass
-
-    def _end_output(self) -> None:
-        self.ended = True
-
-
-class Nobody:
-    """An application that is not asked."""
-
-    async def handle_request(self, request: Request) -> Response:
-        raise AssertionError
-
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        raise AssertionError
 
 
 class Listener:
@@ -86,8 +43,8 @@ class Listener:
         self._note("closed", "closed", code)
 
 
-def opened(**limits: int) -> tuple[WebSocketWire, Memory, Listener]:
-    channel, listener = Memory(), Listener()
+def opened(**limits: int) -> tuple[WebSocketWire, MemoryChannel, Listener]:
+    channel, listener = MemoryChannel(), Listener()
     wire = WebSocketWire(channel, Host(Nobody(), Deadlines(), **limits))  # type: ignore[arg-type]
     wire.accept(listener, b"", b"")
     return wire, channel, listener
@@ -165,7 +122,7 @@ async def test_b18_pieces_do_not_matter(data: bytes, cuts: list[int], seed: int)
 
 
 async def test_what_is_written_before_the_handshake_is_answered_follows_it() -> None:
-    channel, listener = Memory(), Listener()
+    channel, listener = MemoryChannel(), Listener()
     wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
     assert wire.write(Payload.of("1"))
     wire.close(1005)
@@ -179,7 +136,7 @@ async def test_what_is_written_before_the_handshake_is_answered_follows_it() -> 
 
 
 async def test_a_handshake_on_a_channel_that_is_gone() -> None:
-    channel, listener = Memory(), Listener()
+    channel, listener = MemoryChannel(), Listener()
     wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
     channel.abort()
     wire.accept(listener, b"HANDSHAKE", b"")
@@ -271,7 +228,7 @@ async def test_a_peer_that_does_not_read_is_given_up() -> None:
 
 async def test_a_peer_that_does_not_answer_our_close_is_cut_off(autojump_clock: trio.testing.MockClock) -> None:
     deadlines = Deadlines()
-    channel, listener = Memory(), Listener()
+    channel, listener = MemoryChannel(), Listener()
     wire = WebSocketWire(channel, Host(Nobody(), deadlines, close_timeout=5.0))
     wire.accept(listener, b"", b"")
     async with trio.open_nursery() as nursery:

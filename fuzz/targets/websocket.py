@@ -3,115 +3,39 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 from ahtransport._heartbeat import Deadlines
-from ahtransport._net.channel import Channel
 from ahtransport._net.host import Host
 from ahtransport._net.websocket import WebSocketWire
 from ahtransport.abc import Payload
 from ahtransport.testing import frame_bytes
+from ahtransport.testing._wires import FickleReceiver, MemoryChannel, Nobody, SlowWire
 from fuzz.core import no_tracebacks, pieces, target
-
-if TYPE_CHECKING:
-    from ahtransport._http import Request, Response
-    from ahtransport.abc import Receiver, WebSocket
 
 _LIMITS = {"max_length": 300, "max_fragments": 4, "max_control_frames": 20}
 _CLOSE = frame_bytes(8, b"\x03\xe8bye")
 
 
-class _Nobody:
-    async def handle_request(self, request: Request) -> Response:
-        raise AssertionError
-
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        raise AssertionError
-
-
-class _Memory(Channel):
-    """A channel that keeps what is written; errands are run when the bytes at hand have been handled."""
-
-    def __init__(self) -> None:
-        super().__init__(Deadlines(), ("fuzz", 1))
-        self.sent = bytearray()
-        self.ended = False
-        self.errands: list[Any] = []
-
-    def soon(self, callback: Any) -> None:
-        self.errands.append(callback)
-
-    def _send_now(self, data: bytes) -> int:
-        self.sent += data
-        return len(data)
-
-    def _start_flush(self) -> None:
-        raise AssertionError
-
-    def _resumed(self) -> None:
-        self.errands.append(self._go_on)
-
-    def _go_on(self) -> None:
-        if not (self.ended or self.closed or self._paused):
-            self.wire.data(b"", 1.0)
-
-    def _aborted(self) -> None:
-        pass
-
-    def _end_output(self) -> None:
-        self.ended = True
-
-    def work(self) -> None:
-        while self.errands:
-            self.errands.pop(0)()
-
-
-class _Slow(WebSocketWire):
-    """Everything goes to wsproto."""
-
-    __slots__ = ()
-
-    def _lane(self, data: bytes) -> bytes:
-        return data
-
-
-class _Receiver:
-    """Notes what it is told; may pause or close at one of the messages, and takes up again when bytes come."""
+class _Receiver(FickleReceiver):
+    """May pause or close at one of the messages; none may come after the end, or be too long."""
 
     def __init__(self, what: int) -> None:
-        self.events: list[Any] = []
-        self.action, self.at = what & 3, what >> 2 & 7
-        self.wire: WebSocketWire
-        self.paused = False
+        super().__init__(("", "pause", "close", "")[what & 3], what >> 2 & 7)
 
     def message(self, data: str | bytes) -> None:
         assert not any(isinstance(event, tuple) for event in self.events), "a message after the end"
         assert len(data if isinstance(data, bytes) else data.encode()) <= _LIMITS["max_length"]
-        self.events.append(data)
-        if len(self.events) == self.at:
-            if self.action == 1:
-                self.paused = True
-                self.wire.pause()
-            elif self.action == 2:
-                self.wire.close(4000, "enough")
-
-    def alive(self, now: float) -> None:
-        pass
-
-    def writable(self) -> None:
-        pass
-
-    def closed(self, code: int, reason: str) -> None:
-        self.events.append(("closed", code, reason))
+        super().message(data)
 
 
 def _drive(kind: type[WebSocketWire], data: bytes, seed: int, what: int) -> tuple[list[Any], bytes, bool]:
     """Feed bytes in pieces; gives what the receiver was told, what was answered, and whether the peer was let go."""
     # The wire asks for the time, which only a running loop has; a loop for each input would take longer than the rest.
     with mock.patch("trio.current_time", return_value=1.0):
-        channel, receiver = _Memory(), _Receiver(what)
-        wire = kind(channel, Host(_Nobody(), Deadlines(), **_LIMITS))  # type: ignore[arg-type]
+        channel, receiver = MemoryChannel(), _Receiver(what)
+        wire = kind(channel, Host(Nobody(), Deadlines(), **_LIMITS))  # type: ignore[arg-type]
         receiver.wire = wire
         wire.accept(receiver, b"", b"")
         for piece in pieces(data, seed):
@@ -173,7 +97,7 @@ def lane(data: bytes) -> None:
     """The fast lane is invisible: with it and without it, to the byte, also when the receiver pauses or closes."""
     seed, what = data[0] if data else 0, data[1] if len(data) > 1 else 0
     with no_tracebacks():
-        assert _drive(WebSocketWire, data[2:], seed, what) == _drive(_Slow, data[2:], seed, what)
+        assert _drive(WebSocketWire, data[2:], seed, what) == _drive(SlowWire, data[2:], seed, what)
 
 
 @target(bytes((kind,)) + text for text in (b"", b"hello", b"\xc3\xa9" * 70, b"x" * 66000) for kind in (0, 1))
