@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ahtransport.testing import VARIANTS, TransformerContract
+import test_contract
+from ahtransport.testing import TransformerContract
 from ahtransport.testing._stage import Stage
 from certificates import dial, secured
 
@@ -41,13 +42,13 @@ class OverTls(TransformerContract):
         return TlsStage(self.variant, tmp_path)
 
 
-class TestWebSockets(OverTls):
-    variant = VARIANTS["websockets"]
+class TestWebSockets(OverTls, test_contract.TestWebSockets):
+    pass
 
 
-class TestEngineIOUpgrade(OverTls):
-    variant = VARIANTS["engine.io upgrade"]
+class TestEngineIOUpgrade(OverTls, test_contract.TestEngineIOUpgrade):
+    pass
 
 
-class TestSocketIOUpgrade(OverTls):
-    variant = VARIANTS["socket.io upgrade"]
+class TestSocketIOUpgrade(OverTls, test_contract.TestSocketIOUpgrade):
+    pass
