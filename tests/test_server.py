@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import socket
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -14,6 +15,9 @@ import trio
 from ahtransport import ConfigError, Connection, Reject, Request, Response, Server, UnknownTransformer
 from ahtransport._net.host import Host, peer_of
 from ahtransport.testing import Record, Refused, WebSocketClient, connect_websocket, fetch, memory_host, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:
@@ -66,6 +70,23 @@ def test_unknown_options_and_transformers() -> None:
         make_server(transformer="sockjs")
     with pytest.raises(ConfigError, match="websockets transformer has none"):
         make_server(transport={"x": 1})
+
+
+def test_what_can_t_be_found_is_said_with_where_it_was_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "some.toml"
+    for line, wrong in {
+        'parser = "jsno"': r"unknown parser 'jsno'; .*did you mean 'JSON'\? \(FILE: KEY\.parser\)",
+        'transformer = "sock"': r"unknown transformer 'sock'; installed are: .* \(FILE: KEY\.transformer\)",
+        'transformer = ["sock"]': r"unknown transformer 'sock'; installed are: .* \(FILE: KEY\.transformer\)",
+        'plugin = { a = "nowhere:b" }': r"nowhere:b: can't import nowhere: .* \(FILE: KEY\.plugin\.a\)",
+    }.items():
+        file.write_text(f"[servers.websocket.server]\n{line}\n")
+        text = wrong.replace("FILE", re.escape(str(file))).replace("KEY", r"servers\.websocket\.server")
+        with pytest.raises(ConfigError, match=f"^{text}$"):
+            Server(config=file)
+    with pytest.raises(UnknownTransformer, match=r"^unknown transformer 'sock'; installed are: [^()]*$") as unknown:
+        make_server(transformer="sock")
+    assert unknown.value.name == "sock"
 
 
 def test_options_can_be_set_later() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import trio
 
 from ahtransport._barrier import contained
-from ahtransport._config import read_duration
+from ahtransport._config import located, read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
@@ -73,10 +73,10 @@ def choices(config: Config) -> list[Choice]:
     options = config.servers.websocket.server
     asked = options.transformer
     if isinstance(asked, str | type):
-        return [Choice(load_transformer(asked), None, options.transport)]
+        return [Choice(_load(config, asked), None, options.transport)]
     found: list[Choice] = []
     for name, settings in asked.items() if isinstance(asked, Mapping) else ((name, {}) for name in asked):
-        kind = load_transformer(name)
+        kind = _load(config, name)
         if isinstance(settings, str):
             settings = {"pathname": settings}
         if not isinstance(settings, Mapping) or set(settings) - {"pathname", "transport"}:
@@ -96,6 +96,11 @@ def choices(config: Config) -> list[Choice]:
             f"{sorted(strangers)[0]!r}"
         )
     return found
+
+
+def _load(config: Config, name: str | type) -> type[Transformer]:
+    with located(config, _KEY):
+        return load_transformer(name)
 
 
 class Mount:

@@ -14,7 +14,7 @@ from ahtransport._answering import Answering
 from ahtransport._blocking import BlockingWatch
 from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
-from ahtransport._config import Config, load_config
+from ahtransport._config import Config, load_config, located
 from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
@@ -95,7 +95,9 @@ class Server(Answering):
         if handler is not None:
             self._take(handler)
         for name, dotted in self.config.servers.websocket.server.plugin.items():
-            self.plugin(name, load_object(dotted) if isinstance(dotted, str) else dotted)
+            with located(self.config, f"servers.websocket.server.plugin.{name}"):
+                plugin = load_object(dotted) if isinstance(dotted, str) else dotted
+            self.plugin(name, plugin)
 
     def _build(self, old: Namespaces | None) -> Namespaces:
         """Make everything that follows from the configuration; ``old`` is what the application has said so far."""
@@ -104,7 +106,8 @@ class Server(Answering):
         web = config.servers.web
         self._certificate = Certificate(web.cert, web.key) if web.secure else None
         self._entrance = entrance(web)
-        parser = load_parser(options.parser)
+        with located(config, "servers.websocket.server.parser"):
+            parser = load_parser(options.parser)
         sessions = self._own_sessions or MemorySessions(web.fingerprint.settings.expires or 3600.0, web.max_sessions)
         limits = config.servers.limits
         shared = Shared(options, parser, sessions, Rate(limits.join_rate, limits.join_burst))

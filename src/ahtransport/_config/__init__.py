@@ -8,7 +8,7 @@ it all down.
 from __future__ import annotations
 
 from ahtransport._config._kinds import read_duration
-from ahtransport._config._load import Config, load_config
+from ahtransport._config._load import Config, load_config, located
 from ahtransport._config._reference import reference_markdown, section_markdown, template_toml, to_toml
 from ahtransport._config._schema import (
     CookieSettings,
@@ -40,6 +40,7 @@ __all__ = [
     "WebSocketServer",
     "WebSocketServers",
     "load_config",
+    "located",
     "read_duration",
     "reference_markdown",
     "section_markdown",

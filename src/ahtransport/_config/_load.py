@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,11 +13,11 @@ from typing import Any, NamedTuple
 
 from ahtransport._config._kinds import Table, spelled
 from ahtransport._config._schema import General, Servers
-from ahtransport._config._sources import Setting, find_file, from_environment, from_file, from_keywords, shown
+from ahtransport._config._sources import KEYWORD, Setting, find_file, from_environment, from_file, from_keywords, shown
 from ahtransport._config._tree import OPTIONS, flat_key, nearest, snake
 from ahtransport._errors import ConfigError
 
-__all__ = ["Config", "load_config"]
+__all__ = ["Config", "load_config", "located"]
 
 
 class _Given(NamedTuple):
@@ -122,6 +123,23 @@ def load_config(
     )
     file = None if source is None or isinstance(source, Mapping) else os.fspath(source)
     return _build([_checked(layer) for layer in layers], file)
+
+
+@contextmanager
+def located(config: Config, key: str) -> Iterator[None]:
+    """Have a ConfigError about an option's value, which may not know of any option, say where that was given; not for
+    a keyword argument, which is where the error comes out.
+
+    Args:
+        key: the option's, dotted.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        origin = config.origin(key)
+        if origin != KEYWORD:
+            error.args = (f"{error} ({origin}: {key})",)
+        raise
 
 
 def _checked(layer: Iterable[Setting]) -> dict[str, _Given]:
