@@ -77,6 +77,30 @@ def test_g15_a_proxys_word_is_not_enough() -> None:
         assert refusal.value.status == 421
 
 
+def test_the_log_names_the_option_once_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ahtransport")
+    clock = iter([5.0, 14.9, 15.0, 30.0])
+    allowed = AllowedHosts(["good.example"], now=lambda: next(clock))
+
+    def refuse(host: str, forwarded: str | None = None) -> None:
+        request = Request("GET", "/", [("Host", host)], peer=("10.0.0.1", 1))
+        if forwarded is not None:
+            request.host = forwarded
+        with pytest.raises(Reject):
+            allowed.check(request)
+
+    allowed.check(Request("GET", "/", [("Host", "good.example")], peer=("10.0.0.1", 1)))
+    for _ in range(3):
+        refuse("evil\x1b.example")
+    refuse("good.example", "evil.example")
+    assert caplog.messages == [
+        f"refusing requests with 421: {name} is not in servers.web.allowed_hosts ({count} refused so far)"
+        for name, count in ((r"'evil\x1b.example'", 1), (r"'evil\x1b.example'", 3), ("'evil.example'", 4))
+    ]
+    assert [vars(record)["event"] for record in caplog.records] == ["host.refused"] * 3
+    assert [vars(record)["host"] for record in caplog.records] == [r"evil\x1b.example"] * 2 + ["evil.example"]
+
+
 def test_what_is_off_costs_nothing() -> None:
     assert entrance(Server(config={}).config.servers.web) == ()
 

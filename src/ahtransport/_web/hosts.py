@@ -10,9 +10,12 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+import time
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from ahtransport._errors import Reject
+from ahtransport._log import fields, get_logger
 from ahtransport._web.proxies import TrustedProxies, apply_forwarded
 
 if TYPE_CHECKING:
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AllowedHosts", "entrance", "hosts_warning"]
 
+_log = get_logger()
+
 _PORT = re.compile(r":[0-9]*$")
+_QUIET: Final = 10.0  # seconds in which it is logged once that requests are refused
 
 
 class AllowedHosts:
@@ -32,9 +38,13 @@ class AllowedHosts:
     Args:
         names: such as ``"example.com"``, ``"example.com:8443"`` (that port alone), ``"*.example.com"`` (every name
             below it, not itself), ``"[::1]"`` or ``"*"``. Case does not matter.
+        now: a clock, seconds.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._quiet_until = -inf
+        self._refused = 0
         listed = [name.lower().rstrip(".") for name in names]
         self._any = "*" in listed
         self._exact = frozenset(name for name in listed if not name.startswith("*."))
@@ -60,7 +70,24 @@ class AllowedHosts:
             Reject: 421 (RFC 9110 section 15.5.20).
         """
         if request.headers.get("host", "") not in self or request.host not in self:
+            self._tell(request)
             raise Reject(421, "this server is not known by that name")
+
+    def _tell(self, request: Request) -> None:
+        """Log a refusal: often it is a name of the server's own that was forgotten, or the address that a health check
+        asks for."""
+        self._refused += 1
+        now = self._now()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            host = request.headers.get("host", "")
+            host = request.host if host in self else host
+            _log.info(
+                "refusing requests with 421: %r is not in servers.web.allowed_hosts (%d refused so far)",
+                host,
+                self._refused,
+                extra=fields("host.refused", request, host=host),
+            )
 
 
 def entrance(web: WebServer) -> tuple[Callable[[Request], None], ...]:
