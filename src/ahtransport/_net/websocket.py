@@ -400,5 +400,6 @@ class WebSocketWire(FastLane):
                 receiver.closed(code, reason)
         if self._proto is not None:
             # Its parser is a generator that holds what holds it; a circle is left to the collector, which looks rarely.
+            # (To close the generator is not enough: one that has not begun keeps what it holds.)
             with suppress(AttributeError):
-                self._proto._proto._parse_more.close()
+                del self._proto._proto._parse_more
