@@ -245,7 +245,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def autobahn(session: nox.Session) -> None:
-    """The Autobahn test suite, all of it: a quarter of an hour or more, and not part of the default run.
+    """The Autobahn test suite, all of it: half an hour or more, and not part of the default run.
 
     It needs Python 2.7. ``--write`` puts the result into the documentation; ``--only 1.*`` chooses cases.
     """

@@ -1,8 +1,9 @@
-"""The Autobahn test suite against a server of ours: all 517 cases, with both drivers, with and without compression.
+"""The Autobahn test suite against a server of ours: all 517 cases, with both drivers, without compression and with it,
+and with its context kept from message to message.
 
-``python run_autobahn.py WSTEST DIRECTORY`` runs ``wstest`` four times side by side, which takes a quarter of an hour or
-more, most of it for the compressed cases. It leaves the reports in the directory, prints a table, and ends with status
-1 if a case failed. ``--write FILE`` writes the table for the documentation; ``--only GLOB …`` chooses cases;
+``python run_autobahn.py WSTEST DIRECTORY`` runs ``wstest`` six times side by side, which takes half an hour or more,
+most of it for the compressed cases. It leaves the reports in the directory, prints a table, and ends with status 1 if a
+case failed. ``--write FILE`` writes the table for the documentation; ``--only GLOB …`` chooses cases;
 ``--report`` runs nothing and reads the reports that are there.
 """
 
@@ -25,8 +26,10 @@ SERVER: Final = Path(__file__).with_name("echo_server.py")
 RUNS: Final = {
     "reactor": (["reactor"], "reactor"),
     "reactor-compressed": (["reactor", "--compression"], "reactor, compression"),
+    "reactor-takeover": (["reactor", "--compression", "--compression-context-takeover"], "reactor, context kept"),
     "task": (["task"], "task"),
     "task-compressed": (["task", "--compression"], "task, compression"),
+    "task-takeover": (["task", "--compression", "--compression-context-takeover"], "task, context kept"),
 }
 GROUPS: Final = {
     "1": "framing",
