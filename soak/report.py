@@ -97,6 +97,8 @@ def table(result: Mapping[str, Any]) -> str:
          f"{', '.join(f'{one:.1f}' for one in memory)} MB"),
         *([("pieces of memory that Python has given out: half time, last",
             f"{number(middle['blocks'])}; {number(result['last']['blocks'])}")] if "blocks" in middle else []),
+        *([("objects that were left to the garbage collector, of all connections that ended", number(end["garbage"]))]
+          if "garbage" in end else []),
         ("**descriptors**: start, half time, after all left", _three(result, "fds")),
         ("**tasks**: start, half time, after all left", _three(result, "tasks")),
         ("connections, Engine.IO sessions, members of rooms after all left",
