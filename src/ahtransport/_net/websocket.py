@@ -256,7 +256,7 @@ class WebSocketWire(FastLane):
                 break
             if self._turn > 0 and self._open and not self._left and not self._fragments:
                 data = self._lane(data)
-                if not data or self._channel.paused:
+                if not data or self._channel.paused or self._state is State.CLOSED:
                     break
             if not self._left and self._turn <= 0:
                 self._channel.pause()
