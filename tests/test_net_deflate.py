@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -338,15 +340,58 @@ async def test_a_broadcast_is_compressed_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["lane", "compressed"])
-async def test_a_turn_counts_what_messages_become(kind: str) -> None:
-    """A megabyte is a kilobyte on the wire: whoever sends many has to let the others have their turn."""
+async def test_b11_long_messages_are_inflated_in_turns(kind: str) -> None:
+    """A megabyte is a kilobyte on the wire: after each quarter of one, others have their turn, and nothing is read."""
     agreed = Parameters(client_no_context_takeover=True)
     wire, channel, listener = opened(agreed)
     one = frame(BINARY, Peer(agreed).deflate(bytes(1 << 20)), rsv=4)
     after = frame(TEXT, b"1") if kind == "lane" else one
     wire.data(one * 8 + after * 5, 1.0)
-    assert channel.paused
-    assert len(listener.events) == 6  # of 128 parts of a turn, each took 16 for its length and 8 for the slow way
+    seen = [0]
+    while channel.errands:
+        assert len(seen) % 2 == 0 or channel.paused
+        channel.errands.pop(0)()
+        seen.append(len(listener.events))
+    assert listener.events == [(bytes(1 << 20),)] * 8 + ([("1",)] if kind == "lane" else [(bytes(1 << 20),)]) * 5
+    turns = [later - before for before, later in pairwise(seen)]
+    assert max(turns[:40]) == 1
+    assert len(turns) >= 8 * 3 * 2  # to be called, and to go on
+    assert not channel.paused
+
+
+@pytest.mark.parametrize("end", ["pause", "close", "limit", "noise", "lost"])
+async def test_b11_what_happens_while_a_message_is_inflated(end: str) -> None:
+    agreed = Parameters(client_no_context_takeover=True)
+    wire, channel, listener = opened(agreed, max_length=3 << 20)
+    size = 4 << 20 if end == "limit" else 2 << 20
+    data = Peer(agreed).deflate(random.Random(3).randbytes(1 << 19) + bytes(size - (1 << 19)))
+    if end == "noise":
+        data = data[:-200]
+    wire.data(frame(BINARY, data, rsv=4) + frame(TEXT, b"next"), 1.0)
+    for _ in range(3):
+        channel.errands.pop(0)()
+    assert listener.events == []
+    if end == "pause":
+        wire.pause()
+        channel.work()
+        assert listener.events == []
+        wire.resume()
+        channel.work()
+        assert [len(event) for (event,) in listener.events] == [2 << 20, 4]
+    elif end == "close":
+        wire.close(4000)
+        channel.work()
+        assert listener.events == []
+        wire.data(close_frame(4000), 1.0)
+        assert listener.events == [("closed", 4000)]
+    elif end == "lost":
+        channel.abort()
+        wire.lost()
+        channel.work()
+        assert listener.events == [("closed", 1006)]
+    else:
+        channel.work()
+        assert listener.events == [("closed", 1009 if end == "limit" else 1007)]
 
 
 async def test_what_comes_while_closing_is_not_inflated() -> None:

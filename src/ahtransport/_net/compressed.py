@@ -14,6 +14,8 @@ from ahtransport._net.frames import make_frame
 from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from ahtransport._net.channel import Channel
     from ahtransport._net.deflate import Compression, Parameters
     from ahtransport._net.head import Head
@@ -38,7 +40,7 @@ def agreed(head: Head, compression: Compression | None) -> Parameters | None:
 class CompressedWire(WebSocketWire):
     """One upgraded socket on which permessage-deflate was agreed on."""
 
-    __slots__ = ("_bits", "_deflater", "_inflater", "_packed", "_threshold", "extensions")
+    __slots__ = ("_bits", "_deflater", "_inflater", "_inflating", "_kind", "_packed", "_threshold", "extensions")
 
     def __init__(self, channel: Channel, host: Host, parameters: Parameters) -> None:
         super().__init__(channel, host)
@@ -49,6 +51,8 @@ class CompressedWire(WebSocketWire):
         self._inflater = Inflater(parameters)
         self._deflater = None if parameters.server_no_context_takeover else Deflater(parameters)
         self._packed = 0  # the opcode of the compressed message that is arriving
+        self._kind = 0  # that of the one that is being inflated
+        self._inflating: Generator[None, None, bytes] | None = None
 
     @property
     def outlet(self) -> None:
@@ -80,19 +84,52 @@ class CompressedWire(WebSocketWire):
             data = bytes((data[0] & 0x80 | _BINARY,)) + data[1:]
         return super()._slow(data, now)
 
+    def _take(self, data: bytes, now: float) -> None:
+        """Handle what has come; first of all a message of which only a part has been inflated."""
+        if self._inflating is not None:
+            data, self._buffer = self._buffer + data, b""
+            if not self._channel.paused:
+                self._inflate()
+            if self._inflating is not None:
+                self._buffer = data
+                return
+        super()._take(data, now)
+        if self._inflating is not None:
+            self._between = False
+
     def _deliver(self, data: str | bytes) -> None:
         if self._packed and self._open and isinstance(data, bytes):
-            kind, self._packed = self._packed, 0
-            limit = self._host.max_length
-            try:
-                data = self._inflater.inflate(data, limit)
-                self._turn -= len(data) >> 16  # it may have been very short on the wire
-                if kind == _TEXT:
-                    data = data.decode()
-            except TooLong:
-                self._fail(1009, f"a message may have {limit} bytes")
-                return
-            except (zlib.error, UnicodeDecodeError) as error:
-                self._fail(1007, "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not permessage-deflate")
-                return
-        super()._deliver(data)
+            self._kind, self._packed = self._packed, 0
+            self._inflating = self._inflater.steps(data, self._host.max_length)
+            self._inflate()
+        else:
+            super()._deliver(data)
+
+    def _inflate(self) -> None:
+        """Inflate the next part of a message, and deliver it when it is whole. A few bytes may become megabytes, so all
+        others have their turn between two parts; nothing is read meanwhile."""
+        steps, self._inflating = self._inflating, None
+        if steps is None or not self._open:
+            return  # it is for nobody any more
+        try:
+            next(steps)
+        except StopIteration as done:
+            data: bytes = done.value
+        except TooLong:
+            self._fail(1009, f"a message may have {self._host.max_length} bytes")
+            return
+        except zlib.error:
+            self._fail(1007, "not permessage-deflate")
+            return
+        else:
+            self._inflating = steps
+            self._channel.pause()
+            self._channel.soon(self._next_turn)
+            return
+        self._turn -= len(data) >> 16  # it may have been very short on the wire
+        try:
+            message = data.decode() if self._kind == _TEXT else data
+        except UnicodeDecodeError:
+            self._fail(1007, "not UTF-8")
+            return
+        super()._deliver(message)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
 __all__ = ["Compression", "Deflater", "Inflater", "Parameters", "TooLong", "deflated", "negotiate"]
 
@@ -28,7 +28,7 @@ _VALUES: Final = {
 _TAIL: Final = b"\x00\x00\xff\xff"  # the end of a flushed stream, which is not sent (section 7.2.1)
 _END: Final = b"\x03\x00"  # a last, empty block: it ends the stream if, and only if, the data was whole
 _SLICE: Final = 16384  # bytes of a message that are inflated at once; they become at most a thousand times as many
-_STEP: Final = 1 << 20  # bytes that one call of zlib may give
+_STEP: Final = 1 << 18  # bytes that one call of zlib may give, and that are inflated in one turn
 _SURE: Final = 1 << 21  # bytes that are inflated before the rest is counted first
 _STREAMS: Final = 8  # that a message may consist of: few ever have more than one, and each takes time to begin
 _MEMORY: Final = 5  # of 9; at 15 bits some 150 kilobytes for each connection
@@ -128,7 +128,17 @@ class Inflater:
         self._keep = 0 if parameters.client_no_context_takeover else 1 << parameters.client_max_window_bits
 
     def inflate(self, data: bytes, limit: int) -> bytes:
-        """Give the message that ``data`` is, all its fragments together.
+        """Give the message that ``data`` is, all its fragments together; see :meth:`steps`."""
+        steps = self.steps(data, limit)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                message: bytes = done.value
+                return message
+
+    def steps(self, data: bytes, limit: int) -> Generator[None, None, bytes]:
+        """Inflate a message in steps of some hundred kilobytes, so that others may have their turn; returns it.
 
         Whatever it becomes, what is allocated meanwhile is the message itself, if it is not too long, and some three
         megabytes: of long ones the rest is counted before it is kept.
@@ -140,6 +150,7 @@ class Inflater:
         inflating = _Inflating(data, self._window)
         pieces: list[bytes] = []
         left = limit
+        turn = _STEP
         sure = False
         while not inflating.over:
             piece = inflating.step(left + 1)
@@ -149,17 +160,27 @@ class Inflater:
             pieces.append(piece)
             if not sure and limit - left > _SURE:
                 sure = True
-                _count(inflating.copy(), left)
+                yield from _count(inflating.copy(), left)
+            turn -= len(piece)
+            if turn <= 0 and not inflating.over:
+                turn = _STEP
+                yield
         if self._keep:
             self._window = inflating.window[-self._keep :]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _count(inflating: _Inflating, left: int) -> None:
+def _count(inflating: _Inflating, left: int) -> Generator[None, None, None]:
+    turn = _STEP
     while not inflating.over:
-        left -= len(inflating.step(left + 1))
+        size = len(inflating.step(left + 1))
+        left -= size
         if left < 0:
             raise TooLong
+        turn -= size
+        if turn <= 0:
+            turn = _STEP
+            yield
 
 
 class _Inflating:
