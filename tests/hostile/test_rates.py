@@ -43,7 +43,7 @@ async def test_f7_messages_at_the_rate_and_beyond() -> None:
 
 
 @pytest.mark.parametrize("transformer", ["websockets", "engine.io", "socket.io"])
-async def test_f7_too_many_messages_for_too_long(transformer: str) -> None:
+async def test_f7_too_many_messages_for_too_long(transformer: str, caplog: pytest.LogCaptureFixture) -> None:
     message = {"websockets": b"1", "engine.io": b"41", "socket.io": b'42["message",1]'}[transformer]
     transformers = {transformer: "/there", "websockets": "/primus"}
     async with under_attack(transformer=transformers, message_rate=50, rate_patience=300) as target:
@@ -59,6 +59,7 @@ async def test_f7_too_many_messages_for_too_long(transformer: str) -> None:
             nursery.cancel_scope.cancel()
         assert 49 <= len(target.messages) < 100
         await target.wait_for(lambda: target.closed == [1008])
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def closing(ws: Raw) -> tuple[int, bytes]:
