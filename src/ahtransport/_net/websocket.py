@@ -256,8 +256,10 @@ class WebSocketWire(FastLane):
                 break
             if self._turn > 0 and self._open and not self._left and not self._fragments:
                 data = self._lane(data)
-                if not data or self._channel.paused or self._state is State.CLOSED:
+                if not data or self._channel.paused:
                     break
+                if not self._open:
+                    continue  # with whatever is still to come, if anything
             if not self._left and self._turn <= 0:
                 self._channel.pause()
                 self._channel.soon(self._next_turn)
