@@ -446,27 +446,33 @@ async def test_events_for_nobody_are_ignored() -> None:
         here.reactor.remove(99999)
 
 
+class Rounds:
+    """Another task of the program, which counts how often it has its turn."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def run(self) -> None:
+        while True:
+            self.count += 1
+            await trio.lowlevel.checkpoint()
+
+
 async def test_a_long_batch_lets_other_tasks_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many sockets are ready: after its slice of time the reactor lets the rest of the program go on."""
     monkeypatch.setattr(reactors, "_SLICE", 0.0)
-    ticks = 0
+    rounds = Rounds()
     seen: list[int] = []
 
     class Noted(Log):
         def data(self, data: bytes, now: float) -> None:
-            seen.append(ticks)
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await trio.lowlevel.checkpoint()
+            seen.append(rounds.count)
 
     async with world() as here:
         peers = [here.channel(Noted())[2] for _ in range(20)]
         for peer in peers:
             peer.send(b"x")
-        here.nursery.start_soon(tick)
+        here.nursery.start_soon(rounds.run)
         while len(seen) < 20:
             await trio.lowlevel.checkpoint()
     assert max(Counter(seen).values()) <= 2  # trio shuffles those who run in one round
@@ -476,11 +482,11 @@ async def test_a_long_batch_lets_other_tasks_in(monkeypatch: pytest.MonkeyPatch)
 async def test_many_errands_let_other_tasks_in(monkeypatch: pytest.MonkeyPatch, within: str) -> None:
     """Thousands of connections may be closed at once; and an errand that fails takes no other with it."""
     monkeypatch.setattr(reactors, "_SLICE", 0.0)
-    ticks = 0
+    rounds = Rounds()
     seen: list[int] = []
 
     def errand() -> None:
-        seen.append(ticks)
+        seen.append(rounds.count)
         if len(seen) == 5:
             raise ValueError("on purpose")
 
@@ -492,14 +498,8 @@ async def test_many_errands_let_other_tasks_in(monkeypatch: pytest.MonkeyPatch, 
         def data(self, data: bytes, now: float) -> None:
             many()
 
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await trio.lowlevel.checkpoint()
-
     async with world() as here:
-        here.nursery.start_soon(tick)
+        here.nursery.start_soon(rounds.run)
         if within == "a turn":
             here.channel(Busy())[2].send(b"x")
         else:
