@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from scenarios import FAMILIES, SCENARIOS
+from scenarios import FAMILIES, FLOOR, SCENARIOS
 
 WIDTH, LABEL, BAR, GAP, HEAD = 720, 190, 16, 4, 30
 _STYLE = """
@@ -22,7 +22,7 @@ _STYLE = """
 def _kind(server: str) -> str:
     if server == "ahtransport":
         return "ours"
-    return "own" if server.startswith("ahtransport") else "floor" if server == "floor" else "peer"
+    return "own" if server.startswith("ahtransport") else "floor" if server == FLOOR else "peer"
 
 
 def chart(result: dict[str, Any], family: str) -> str:

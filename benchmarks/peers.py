@@ -10,7 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from scenarios import OURS, SPEAKS, TASK, TRANSFORMERS, Scenario
+from scenarios import FLOOR, OURS, SPEAKS, TASK, TRANSFORMERS, Scenario
 from side_by_side import Contestant, build
 
 HERE = Path(__file__).resolve().parent
@@ -131,8 +131,8 @@ def contestants(
             ]
             if name == OURS and scenario.older:
                 chosen += [Contestant(f"{name} on {other[:4]}", _fill(command, path)) for path, other in pythons[1:]]
-        elif name == "floor":
-            chosen.append(Contestant(name, f"{build('floor')} {{port}}"))
+        elif name == FLOOR:
+            chosen.append(Contestant(name, f"{build(FLOOR)} {{port}}"))
         elif trouble := node_peers() if name in _NODE else python_peers(python, version):
             absent[name] = trouble
         elif name in _NODE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenarios import FAMILIES, OURS, SCENARIOS, TARGETS, Target
+from scenarios import FAMILIES, FLOOR, OURS, SCENARIOS, TARGETS, Target
 
 Row = dict[str, Any]
 Figures = dict[tuple[str, str], Row]
@@ -49,6 +49,14 @@ def reached(target: Target, table: Figures) -> tuple[float, bool, str] | None:
     return value, value >= target.bound, f"{ours[target.figure]:,.0f} / {theirs[target.figure]:,.0f}"
 
 
+def limit(target: Target, table: Figures) -> float | None:
+    """Give what the floor reaches against the same peer. None: there is no peer, or one of them was not measured."""
+    floor, theirs = table.get((target.scenario, FLOOR)), table.get((target.scenario, target.peer))
+    if floor is None or theirs is None or target.figure not in floor:
+        return None
+    return float(floor[target.figure] / max(theirs[target.figure], 1e-9))
+
+
 def judged(result: Row) -> list[Row]:
     """Hold the figures against all targets that were measured."""
     table, verdicts = figures(result), []
@@ -56,6 +64,7 @@ def judged(result: Row) -> list[Row]:
         if found := reached(target, table):
             value, met, how = found
             against = target.peer or target.figure.replace("_", " ")
+            most = limit(target, table)
             verdicts.append(
                 {
                     "scenario": target.scenario,
@@ -63,6 +72,7 @@ def judged(result: Row) -> list[Row]:
                     "against": against,
                     "value": round(value, 2),
                     "target": str(target),
+                    "floor": None if most is None else round(most, 2),
                     "met": met,
                     "how": how,
                 }
@@ -87,11 +97,12 @@ def show_targets(verdicts: list[Row]) -> None:
     """Print the targets."""
     if not verdicts:
         return
-    print(f"\n{'scenario':14s} {'server':17s} {'against':17s} {'value':>8s}  {'target':24s}")
+    print(f"\n{'scenario':14s} {'server':17s} {'against':17s} {'value':>8s} {'floor':>6s}  {'target':24s}")
     for row in verdicts:
         verdict = "met" if row["met"] else "NOT MET"
+        floor = "" if row["floor"] is None else f"{row['floor']:.2f}"
         print(
-            f"{row['scenario']:14s} {row['server']:17s} {row['against']:17s} {row['value']:8.2f}  "
+            f"{row['scenario']:14s} {row['server']:17s} {row['against']:17s} {row['value']:8.2f} {floor:>6s}  "
             f"{row['target']:24s} {verdict:8s} {row['how']}"
         )
 
@@ -123,12 +134,14 @@ def pages(result: Row) -> dict[str, str]:
         f"Python {' and '.join(result['pythons'])}, Node.js {machine['node']}: the median of {result['rounds']} "
         f"round{'s' if result['rounds'] > 1 else ''} of {result['seconds']:g} s each."
     )
+    head = ["", "against", "", "value", "floor", "target", ""]
     targets = [
         [f"`{row['scenario']}`" + ("" if row["server"] == OURS else f", {row['server'].removeprefix(OURS + '-')}"),
-         row["against"], row["how"], f"{row['value']:.2f}", row["target"], "met" if row["met"] else "**not met**"]
+         row["against"], row["how"], _number(row["value"]), _number(row["floor"]), row["target"],
+         "met" if row["met"] else "**not met**"]
         for row in judged(result)
     ]  # fmt: skip
-    parts = {"machine": where, "targets": "\n".join(_markdown(["", "against", "", "value", "target", ""], targets))}
+    parts = {"machine": where, "targets": "\n".join(_markdown(head, targets))}
     for family in FAMILIES:
         rows = [row for row in result["rows"] if SCENARIOS[row["scenario"]].family == family]
         lines, last = [], ""
