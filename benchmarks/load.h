@@ -92,13 +92,41 @@ static void complain(const char *what, const char *text, size_t size) {
 }
 
 // With --gated 1, each of these words waits for a line on standard input, so that whoever measures reads the server's
-// CPU time and memory at that very moment.
+// CPU time and memory at that very moment. Gives how long that took.
 static int gated;
-static void gate(const char *word) {
+static double gate(const char *word) {
+  double begin = now();
   fprintf(stderr, "%s\n", word);
   fflush(stderr);
   char c;
   while (gated && read(0, &c, 1) == 1 && c != '\n') continue;
+  return now() - begin;
+}
+
+// A measurement is made in slices. Before each, others may have their turn while this one waits at the gate, so the load
+// runs for a moment before it counts. `later` shifts the times of what is in flight: a wait at a gate is not the server's.
+static int slices = 1, measuring;
+static const double LAP = 0.1;  // seconds
+static double measure(double secs, const long *count, void (*pump_until)(double), void (*later)(double)) {
+  double seconds = 0;
+  for (int i = 0; i < slices; i++) {
+    if (slices > 1) {
+      later(gate("waiting"));
+      pump_until(now() + LAP);
+    }
+    later(gate("measuring"));
+    long before = *count;
+    measuring = 1;
+    double begin = now();
+    pump_until(begin + secs / slices);
+    double took = now() - begin;
+    measuring = 0;
+    seconds += took;
+    char word[64];
+    snprintf(word, sizeof word, "measured %ld", *count - before);
+    later(gate(word));
+  }
+  return seconds;
 }
 static void all_descriptors(void) {
   struct rlimit limit;

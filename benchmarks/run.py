@@ -25,11 +25,12 @@ from chart import chart
 from peers import contestants, find_python, node_version
 from report import judged, pages, show_rows, show_targets
 from scenarios import FAMILIES, OURS, SCENARIOS, SPEAKS, TASK, Scenario
-from side_by_side import Contestant, Effort, compare, two_cpus
+from side_by_side import Contestant, Effort, compare
+from trial import two_cpus
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs" / "_static"
-SMOKE = Effort(rounds=1, seconds=0.5, warm=0.1, settle=0.0, share=10)
+SMOKE = Effort(rounds=1, seconds=0.4, warm=0.1, settle=0.0, share=10, slices=2)
 
 
 def machine() -> dict[str, Any]:
@@ -84,7 +85,7 @@ def arguments() -> argparse.Namespace:
         help="versions or paths; the first counts, the others are shown. Default: the one that runs this",
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--secs", type=float, default=3, help="how long each measurement takes")
+    parser.add_argument("--secs", type=float, default=3, help="how long each server is measured in a round")
     parser.add_argument("--smoke", action="store_true", help="everything, but short and small, and ours alone")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     parser.add_argument("--docs", action="store_true", help="also write the tables and charts of docs/performance.md")

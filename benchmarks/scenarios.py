@@ -65,6 +65,11 @@ class Scenario:
         """``ws``, ``eio`` or ``sio``."""
         return self.name.partition("-")[0]
 
+    @property
+    def sliced(self) -> bool:
+        """Whether all servers take turns, a slice of the time each; else one is measured after the other."""
+        return self.kind in ("load", "scale")
+
     def generator_arguments(self, conns: int) -> list[str]:
         """Give the arguments for this number of connections."""
         first = ["--first", str(conns // 11)] if self.kind == "idle" else []

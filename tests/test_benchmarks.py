@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,9 +130,37 @@ def test_targets(bench: Callable[[str], Any]) -> None:
     assert report.reached(late, table("ws-p99", ahtransport={"p50_ms": 2.0, "p99_ms": 16.0}))[:2] == (16.0, True)
     assert report.reached(late, table("ws-p99", ahtransport={"p50_ms": 2.0, "p99_ms": 16.1}))[:2] == (16.1, False)
 
+    def cost(microseconds: float) -> dict[str, float]:
+        return {"us_each": microseconds, "per_cpu_s": 1e6 / microseconds}
+
     spread = scenarios.Target("ws-scale", 1.5, figure="spread")
-    assert report.reached(spread, table("ws-scale", few={"us_each": 10.0}, many={"us_each": 14.0}))[1] is True
-    assert report.reached(spread, table("ws-scale", few={"us_each": 10.0}, many={"us_each": 16.0}))[1] is False
+    assert report.reached(spread, table("ws-scale", few=cost(10.0), many=cost(14.0)))[1] is True
+    assert report.reached(spread, table("ws-scale", few=cost(10.0), many=cost(16.0)))[1] is False
+
+
+def test_a_ratio_is_that_of_neighbours(bench: Callable[[str], Any]) -> None:
+    """The machine is twice as fast for a while: medians of each would compare one time with another."""
+    report = bench("report")
+    ours = {"per_cpu_s": 150, "rounds": [{"slices": [150, 300]}, {"slices": [150, 150, 150]}]}
+    theirs = {"per_cpu_s": 200, "rounds": [{"slices": [100, 200]}, {"slices": [200, 100, 200]}]}
+    assert report.ratio(ours, theirs, "per_cpu_s") == 1.5
+    assert report.ratio(ours, {"per_cpu_s": 200}, "per_cpu_s") == 0.75
+    assert report.ratio({"kb_per_conn": 2.0}, {"kb_per_conn": 8.0}, "kb_per_conn") == 0.25
+
+
+@compiled
+async def test_servers_take_turns(bench: Callable[[str], Any]) -> None:
+    """Each is measured in every slice of every round, and all that it was asked is answered in the end."""
+    side_by_side, scenarios = bench("side_by_side"), bench("scenarios")
+    app = f"{sys.executable} app.py {{port}} inline websockets"
+    contestants = [side_by_side.Contestant(name, app) for name in ("ahtransport", "ahtransport again")]
+    effort = side_by_side.Effort(rounds=2, seconds=0.3, warm=0.1, settle=0, share=10, slices=3)
+    measure = partial(side_by_side.compare, contestants, scenarios.SCENARIOS["ws-echo-1"], effort)
+    for row in await trio.to_thread.run_sync(measure):
+        assert row["troubles"] == {}
+        assert [len(turn["slices"]) for turn in row["rounds"]] == [3, 3]
+        assert row["per_cpu_s"] == round(median(each for turn in row["rounds"] for each in turn["slices"]))
+        assert min(each for turn in row["rounds"] for each in turn["slices"]) > 0
 
 
 def test_every_target_is_of_something_that_is_measured(bench: Callable[[str], Any]) -> None:
