@@ -125,14 +125,11 @@ def contestants(
         elif name in (OURS, TASK):
             app = scenario.app or ("task" if name == TASK else "inline")
             command = f"{{python}} app.py {{{{port}}}} {app} {transformer}"
-            chosen += [
-                Contestant(f"{name}, {many:,} connections" if many else name, _fill(command, python), many)
-                for many in scenario.variants or (None,)
-            ]
+            chosen += _variants(name, _fill(command, python), scenario.variants)
             if name == OURS and scenario.older:
                 chosen += [Contestant(f"{name} on {other[:4]}", _fill(command, path)) for path, other in pythons[1:]]
         elif name == FLOOR:
-            chosen.append(Contestant(name, f"{build(FLOOR)} {{port}}"))
+            chosen += _variants(name, f"{build(FLOOR)} {{port}}", scenario.variants[:: len(scenario.variants) - 1 or 1])
         elif trouble := node_peers() if name in _NODE else python_peers(python, version):
             absent[name] = trouble
         elif name in _NODE:
@@ -141,6 +138,12 @@ def contestants(
             own = str(ENVIRONMENT / "bin" / "python")
             chosen.append(Contestant(name, _fill("{python} " + _PYTHON[name], own)))
     return chosen, absent
+
+
+def _variants(name: str, command: str, numbers: tuple[int, ...]) -> list[Contestant]:
+    """Give a server as often as there are numbers of connections to measure it with; once where there are none."""
+    many = [Contestant(f"{name}, {number:,} connections", command, number) for number in numbers]
+    return many or [Contestant(name, command)]
 
 
 def _fill(command: str, python: str) -> str:

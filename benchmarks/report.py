@@ -36,14 +36,25 @@ def ratio(one: Row, other: Row, figure: str) -> float:
     return float(one[figure] / max(other[figure], 1e-9))
 
 
+def _variants(scenario: str, server: str, table: Figures) -> list[Row]:
+    return [row for (where, who), row in table.items() if where == scenario and who.startswith(f"{server}, ")]
+
+
+def spread(rows: list[Row]) -> float | None:
+    """Give how much more the dearest message of a server costs than the cheapest. None: one row is no comparison."""
+    if len(rows) < 2:
+        return None
+    speeds = [ratio(row, rows[0], "per_cpu_s") for row in rows]
+    return max(speeds) / min(speeds)
+
+
 def reached(target: Target, table: Figures) -> tuple[float, bool, str] | None:
     """Give the value that counts, whether it reaches the target, and how it came about. None: not measured."""
     if target.figure == "spread":
-        rows = [row for key, row in table.items() if key[0] == target.scenario]
-        if len(rows) < 2:
+        rows = _variants(target.scenario, target.server, table)
+        value = spread(rows)
+        if value is None:
             return None
-        speeds = [ratio(row, rows[0], "per_cpu_s") for row in rows]
-        value = max(speeds) / min(speeds)
         return value, value <= target.bound, ", ".join(f"{row['us_each']:.1f}" for row in rows) + " µs"
     ours = table.get((target.scenario, target.server))
     if ours is None:
@@ -61,7 +72,9 @@ def reached(target: Target, table: Figures) -> tuple[float, bool, str] | None:
 
 
 def limit(target: Target, table: Figures) -> float | None:
-    """Give what the floor reaches against the same peer. None: there is no peer, or one of them was not measured."""
+    """Give what the floor reaches, against the same peer if there is one. None: that was not measured."""
+    if target.figure == "spread":
+        return spread(_variants(target.scenario, FLOOR, table))
     floor, theirs = table.get((target.scenario, FLOOR)), table.get((target.scenario, target.peer))
     if floor is None or theirs is None or target.figure not in floor:
         return None

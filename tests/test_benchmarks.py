@@ -130,12 +130,16 @@ def test_targets(bench: Callable[[str], Any]) -> None:
     assert report.reached(late, table("ws-p99", ahtransport={"p50_ms": 2.0, "p99_ms": 16.0}))[:2] == (16.0, True)
     assert report.reached(late, table("ws-p99", ahtransport={"p50_ms": 2.0, "p99_ms": 16.1}))[:2] == (16.1, False)
 
-    def cost(microseconds: float) -> dict[str, float]:
-        return {"us_each": microseconds, "per_cpu_s": 1e6 / microseconds}
+    def costs(*microseconds: float, server: str = "ahtransport") -> dict[str, dict[str, float]]:
+        rows = [{"us_each": each, "per_cpu_s": 1e6 / each} for each in microseconds]
+        return {f"{server}, {number} connections": row for number, row in enumerate(rows)}
 
     spread = scenarios.Target("ws-scale", 1.5, figure="spread")
-    assert report.reached(spread, table("ws-scale", few=cost(10.0), many=cost(14.0)))[1] is True
-    assert report.reached(spread, table("ws-scale", few=cost(10.0), many=cost(16.0)))[1] is False
+    assert report.reached(spread, table("ws-scale", **costs(10.0, 14.0)))[1] is True
+    assert report.reached(spread, table("ws-scale", **costs(10.0, 16.0)))[1] is False
+    rows = table("ws-scale", **costs(10.0, 16.0), **costs(4.0, 7.0, server="floor"))
+    assert report.reached(spread, rows)[0] == pytest.approx(1.6)
+    assert report.limit(spread, rows) == pytest.approx(1.75)
 
 
 def test_a_ratio_is_that_of_neighbours(bench: Callable[[str], Any]) -> None:
