@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import struct
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ahtransport.abc import Event
 from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocket, memory_host, running
 
 if TYPE_CHECKING:
+    from ahtransport._broadcast import ManySockets
     from ahtransport.testing import MemoryHost, Variant
 
 
@@ -161,6 +163,76 @@ async def test_broadcasts_keep_their_place_among_all_else(variant: Variant) -> N
                     received += 1
     assert waited > 20
     assert straight > 20 or "polling" in variant.name
+
+
+class Counting:
+    """What sends to many sockets, with a record of to how many it did, and of how many did not take all."""
+
+    def __init__(self, many: ManySockets) -> None:
+        self.longest = many.longest
+        self.given: list[int] = []
+        self.short = 0
+        self._many = many
+
+    def send(self, descriptors: list[int], data: bytes) -> list[tuple[int, int]]:
+        self.given.append(len(descriptors))
+        short = list(self._many.send(descriptors, data))
+        self.short += len(short)
+        return short
+
+
+@pytest.mark.parametrize("io_uring", [True, False], ids=["io_uring", "send"])
+async def test_a_crowd_that_reads_by_fits_and_starts(variant: Variant, *, io_uring: bool) -> None:
+    """Everybody gets everything, once and in order, however much fits; one who is cut off is no trouble to the rest."""
+    chance, sent, waited, size = random.Random(11), 0, 0, 12
+    server = Server(config={}, transformer=variant.transformer, port=0, io_uring=io_uring)
+    record = Record(server)
+    async with running(server), AsyncExitStack() as stack:
+        shared = server._application.shared
+        counting = None if shared.many is None else Counting(shared.many)
+        shared.many = counting
+        assert io_uring or counting is None
+        streams: list[trio.SocketStream] = []
+
+        async def dial() -> trio.abc.Stream:
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            streams.append(stream)
+            return stream
+
+        clients = [await stack.enter_async_context(variant.connect(dial, variant.pathname)) for _ in range(size)]
+        await record.until(lambda: len(record.opened) == size)
+        for connection in record.opened:
+            if (outlet := connection._link.outlet) is not None:
+                assert isinstance(outlet, OnSocket)
+                outlet._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+        received = [0] * size
+        for turn in range(30):
+            for _ in range(chance.randrange(1, 15)):
+                server.broadcast([sent, "x" * chance.choice([1, 10, 10, 1000, 30_000])])
+                sent += 1
+                waited += sum(connection._link.queued > 0 for connection in server.connections.values())
+            if turn == 15:
+                linger = struct.pack("ii", 1, 0)
+                streams[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                streams[0].socket.close()
+                received[0] = -1
+                server.broadcast([sent, "into the void"])
+                sent += 1
+            for place, client in enumerate(clients):
+                behind = max(0, chance.randrange(-10, 12))
+                while -1 < received[place] < sent - behind:
+                    number, _ = await client.receive()
+                    assert number == received[place]
+                    received[place] += 1
+        for place, client in enumerate(clients[1:], 1):
+            while received[place] < sent:
+                assert (await client.receive())[0] == received[place]
+                received[place] += 1
+    assert waited > 20
+    if counting is not None and "polling" not in variant.name:
+        assert max(counting.given) == size
+        assert counting.short > 20
 
 
 async def test_with_transforms_each_gets_its_own() -> None:

@@ -207,14 +207,14 @@ async def test_a_broken_socket_nobody_reads_ends_with_the_reactor(make_poller: C
 async def test_a_muted_descriptor_is_watched_again_and_removed() -> None:
     async with world() as here:
         channel, log, peer = here.channel()
-        here.reactor.mute(channel._fd)
-        here.reactor.mute(channel._fd)
+        here.reactor.mute(channel.descriptor)
+        here.reactor.mute(channel.descriptor)
         peer.send(b"1")
         await here.quiet()
         assert log.events == []
-        here.reactor.watch(channel._fd, READ)
+        here.reactor.watch(channel.descriptor, READ)
         await log.until("data")
-        here.reactor.mute(channel._fd)
+        here.reactor.mute(channel.descriptor)
         channel.abort()
         await log.until("lost")
 
@@ -419,11 +419,11 @@ async def test_a_descriptor_that_is_used_again_in_the_same_turn() -> None:
     """What was reported about the old socket is nothing to the new one."""
     async with world() as here:
         first, log, _ = here.channel()
-        number = first._fd
+        number = first.descriptor
         first.abort()
         await log.until("lost")
         again, other, peer = here.channel()
-        assert again._fd == number
+        assert again.descriptor == number
         for flags in (READ, WRITE, READ | WRITE, select.EPOLLHUP | READ):
             again.ready(flags, 0.0)
         assert (other.events, again.closed) == ([], False)

@@ -184,7 +184,7 @@ class Application:
             for connection in list(recipients):
                 connection.send_soon(packet)
         else:
-            Broadcast(packet).to(recipients)
+            Broadcast(packet, self.shared.many).to(recipients)
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ahtransport._half import NOWHERE
 
@@ -12,51 +12,86 @@ if TYPE_CHECKING:
     from ahtransport._connection import Connection
     from ahtransport.abc import Event, Message, Payload, Transformer
 
-__all__ = ["Broadcast"]
+__all__ = ["Broadcast", "ManySockets"]
+
+_MANY: Final = 8  # recipients; for fewer, a call for each is as good
+
+
+class ManySockets(Protocol):
+    """Sends the same bytes to many sockets at once."""
+
+    @property
+    def longest(self) -> int:
+        """How many bytes it takes at most."""
+        ...
+
+    def send(self, descriptors: list[int], data: bytes) -> Iterable[tuple[int, int]]:
+        """Send ``data`` to each; gives the places of those that did not take all of it, with the bytes that they took,
+        or something negative."""
+        ...
 
 
 class Broadcast:
-    """A message or an event on its way to everybody."""
+    """A message or an event on its way to everybody.
 
-    def __init__(self, packet: Message | Event) -> None:
+    With ``many``, all who read what they are sent get it by one system call.
+    """
+
+    def __init__(self, packet: Message | Event, many: ManySockets | None = None) -> None:
         self._packet = packet
+        self._many = many
         self._encoded: dict[tuple[Transformer, str], Sequence[Payload]] = {}
         self._failure: Exception | None = None
 
     def to(self, recipients: Iterable[Connection]) -> None:
-        """Send it. A client over its limit is closed in the end, not before all others have what they can take.
+        """Send it; nobody may be among the recipients twice. A client over its limit is closed in the end, not before
+        all others have what they can take.
 
         Raises:
             TypeError, ValueError: a transformer can't carry it; those who are reached by others have it all the same.
         """
-        transformer: Transformer | None = None  # whose frame this is
-        frame = b""
-        size = 0
-        others = []
+        transformer: Transformer | None = None  # whose group this is
+        group: list[Connection] = []
+        descriptors: list[int] = []
+        others: list[Connection] = []
         for connection in recipients:
             # The shortest way is for most, who read what they are sent: past everything, to the socket. A broadcast
             # is some thousand steps of this, each on data that has left the CPU's caches since the last. Nobody is
             # closed here, so the recipients need not be copied before.
             outlet = connection._outlet
-            sock = outlet.straight
-            if sock is None:
+            if outlet.straight is None:
                 others.append(connection)
                 continue
             if connection._transformer is not transformer:
-                transformer = connection._transformer
-                frame = b"".join([payload.frame() for payload in self._encode(connection)])
-                size = len(frame)
-            try:
-                sent = sock.send(frame)
-            except OSError:
-                others.append(connection)
-                continue
-            if sent != size and not outlet.keep(frame, sent):
-                connection._congested = True
+                self._straight(group, descriptors, others)
+                transformer, group, descriptors = connection._transformer, [], []
+            group.append(connection)
+            descriptors.append(outlet.descriptor)
+        self._straight(group, descriptors, others)
         for connection in others:
             self._by_link(connection)
         if self._failure is not None:
             raise self._failure
+
+    def _straight(self, group: list[Connection], descriptors: list[int], others: list[Connection]) -> None:
+        """Send the frame to the sockets of those who have the same encoding; who it fails for is put to the others."""
+        if not group:
+            return
+        frame = b"".join([payload.frame() for payload in self._encode(group[0])])
+        size = len(frame)
+        if not size:
+            return
+        many = self._many
+        if many is not None and len(group) >= _MANY and size <= many.longest:
+            short = many.send(descriptors, frame)
+        else:
+            short = _one_by_one(group, frame)
+        for place, sent in short:
+            connection = group[place]
+            if sent < 0:
+                others.append(connection)
+            elif not connection._outlet.keep(frame, sent):
+                connection._congested = True
 
     def _by_link(self, connection: Connection) -> None:
         """Send by the connection's link. Who takes a message at once gets the next one the shortest way."""
@@ -78,3 +113,18 @@ class Broadcast:
                 found, self._failure = (), error
             self._encoded[transformer, wire] = found
         return found
+
+
+def _one_by_one(group: list[Connection], frame: bytes) -> list[tuple[int, int]]:
+    """Do what :class:`ManySockets` does, with a system call for each."""
+    short = []
+    size = len(frame)
+    for place, connection in enumerate(group):
+        sock = connection._outlet.straight
+        try:
+            sent = sock.send(frame) if sock is not None else -1
+        except OSError:
+            sent = -1
+        if sent != size:
+            short.append((place, sent))
+    return short

@@ -28,6 +28,7 @@ class _Nowhere:
 
     __slots__ = ()
 
+    descriptor = -1
     straight: socket | None = None
 
     def keep(self, data: bytes, sent: int) -> bool:

@@ -27,6 +27,7 @@ from ahtransport._net.deflate import Compression
 from ahtransport._net.guarded import GuardedHost
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
+from ahtransport._net.uring import make_ring
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._shared import Shared
@@ -302,6 +303,7 @@ class Server(Answering):
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         restore_collector = tune_collector() if self.config.general.tune_gc else None
+        shared.many = ring = make_ring() if self.config.general.io_uring else None
         unheard: OSError | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -342,6 +344,9 @@ class Server(Answering):
                 trio.lowlevel.remove_instrument(watch)
             if restore_collector is not None:
                 restore_collector()
+            shared.many = None
+            if ring is not None:
+                ring.close()
             shared.started(None)
             self._running = False
             self._since = None

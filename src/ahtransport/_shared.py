@@ -16,6 +16,7 @@ from ahtransport._statistics import Counters
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ahtransport._broadcast import ManySockets
     from ahtransport._config import WebSocketServer
     from ahtransport._session import SessionStore
     from ahtransport.abc import Parser
@@ -26,7 +27,11 @@ _UNLIMITED: Final = Rate(0)
 
 
 class Shared:
-    """What the namespaces of a server have in common: options, parsers, sessions, the clock, the tasks."""
+    """What the namespaces of a server have in common: options, parsers, sessions, the clock, the tasks.
+
+    Attributes:
+        many: what sends a broadcast to many sockets at once, while the server runs and where the system has that.
+    """
 
     def __init__(
         self, options: WebSocketServer, parser: Parser, sessions: SessionStore, joins: Rate = _UNLIMITED
@@ -44,6 +49,7 @@ class Shared:
         self.sessions = sessions
         self.deadlines = Deadlines()
         self.counters = Counters()
+        self.many: ManySockets | None = None
         self._nursery: trio.Nursery | None = None
         self._running = 0
         self._idle = trio.Event()

@@ -116,6 +116,11 @@ class Outlet(Protocol):
         """The socket, as long as nothing waits for it and the stream is not ending; else None."""
         ...
 
+    @property
+    def descriptor(self) -> int:
+        """The socket's descriptor; to be asked for while it is :attr:`straight`."""
+        ...
+
     def keep(self, data: bytes, sent: int) -> bool:
         """Take care of the rest of ``data``, of which the socket took only ``sent`` bytes. False: something waits."""
         ...

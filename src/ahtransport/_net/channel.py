@@ -92,12 +92,13 @@ class Touched:
     """What nearly every message reads of a channel. Slots lie in memory class by class, in the order of the alphabet:
     so these share a line or two of the CPU's cache, which is felt from some hundred connections on."""
 
-    __slots__ = ("_corked", "_paused", "_sock", "closed", "straight", "wire")
+    __slots__ = ("_corked", "_paused", "_sock", "closed", "descriptor", "straight", "wire")
 
     _corked: list[bytes] | None
     _paused: bool
     _sock: socket.socket  # where there is one
     closed: bool
+    descriptor: int  # the socket's, where there is one
     straight: socket.socket | None
     wire: Wire
 
@@ -375,6 +376,7 @@ class OnSocket(Channel):
     def __init__(self, sock: socket.socket, deadlines: Deadlines, peer: tuple[str, int]) -> None:
         super().__init__(deadlines, peer)
         self._sock = self.straight = sock
+        self.descriptor = sock.fileno()
 
     def uncork(self) -> None:
         """Send what was collected."""

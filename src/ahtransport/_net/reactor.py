@@ -198,13 +198,12 @@ class Reactor:
 class ReactorChannel(OnSocket):
     """A channel on a plain, connected, non-blocking socket that a reactor watches."""
 
-    __slots__ = ("_eof", "_fd", "_going_on", "_interest", "_on_lost", "_patience", "_progress", "_reactor")
+    __slots__ = ("_eof", "_going_on", "_interest", "_on_lost", "_patience", "_progress", "_reactor")
 
     def __init__(
         self, sock: socket.socket, reactor: Reactor, peer: tuple[str, int], on_lost: Callable[[Channel], None]
     ) -> None:
         super().__init__(sock, reactor.deadlines, peer)
-        self._fd = sock.fileno()
         self._reactor = reactor
         self._on_lost = on_lost
         self._interest = READ
@@ -215,7 +214,7 @@ class ReactorChannel(OnSocket):
 
     def start(self) -> None:
         """Be served from now on."""
-        self._reactor.add(self._fd, self)
+        self._reactor.add(self.descriptor, self)
 
     # -- what the reactor calls
 
@@ -231,7 +230,9 @@ class ReactorChannel(OnSocket):
             # Not before it matters: most pauses are over before anything more arrives.
             self._want(self._interest & ~READ)
             if events & ~(READ | WRITE):
-                self._reactor.mute(self._fd)  # broken: it would be reported for ever; whoever resumes will see it
+                self._reactor.mute(
+                    self.descriptor
+                )  # broken: it would be reported for ever; whoever resumes will see it
                 self._interest = 0
             return
         if self._going_on:
@@ -267,7 +268,7 @@ class ReactorChannel(OnSocket):
     def _want(self, interest: int) -> None:
         if interest != self._interest:
             self._interest = interest
-            self._reactor.watch(self._fd, interest)
+            self._reactor.watch(self.descriptor, interest)
 
     # -- writing
 
@@ -344,7 +345,7 @@ class ReactorChannel(OnSocket):
     # -- ending
 
     def _aborted(self) -> None:
-        self._reactor.remove(self._fd)
+        self._reactor.remove(self.descriptor)
         self._reactor.soon(self._bury)
 
     def _bury(self) -> None:

@@ -53,5 +53,12 @@ class General:
         "make no pauses.",
     )
 
+    io_uring: bool = option(
+        True,
+        Flag(),
+        "Whether a broadcast is handed to Linux as a whole (io_uring, Linux 6.1 or newer, where it is not forbidden) "
+        "instead of with a system call for each recipient.",
+    )
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "welcome_message", self.welcome_message.replace("{server_name}", self.server_name))
