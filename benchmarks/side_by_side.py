@@ -55,7 +55,7 @@ class Effort:
     warm: float = 1.0
     settle: float = 0.7  # seconds that a server has to finish starting up
     share: int = 1  # of the connections: one in so many
-    slices: int = 10
+    slices: int = 5
 
 
 def build(name: str) -> str:
