@@ -11,6 +11,9 @@ __all__ = ["FAULTS", "faults_of", "slope", "table", "thinned"]
 
 FAULTS = ("lost", "doubled", "reordered", "wrong", "unmatched", "broken", "not ended")
 """What must not happen to anybody."""
+MOST_GARBAGE = 0.01
+"""Objects that a connection may leave to Python's garbage collector, on average: whatever refers to itself stays until
+that looks, which is rarely."""
 
 
 def slope(samples: Sequence[tuple[float, float]]) -> float:
@@ -41,6 +44,8 @@ def faults_of(result: Mapping[str, Any], max_slope: float) -> list[str]:
     for what in ("tasks", "fds", "rooms"):
         if end[what] > start[what]:
             faults.append(f"{what}: {end[what]} in the end, {start[what]} in the beginning")
+    if end.get("garbage", 0) > MOST_GARBAGE * end["closed"]:
+        faults.append(f"{end['garbage']} objects left to the garbage collector")
     if end["opened"] != end["closed"]:
         faults.append(f"on_open ran {end['opened']} times, on_close {end['closed']}")
     visits, kept = result["visits"]
