@@ -6,7 +6,7 @@ To find out what a number is worth::
 
 ``CHUNK``: bytes that one ``recv`` takes. ``_BATCH``: sockets that one question to epoll gives. ``_FEW``: how many have
 to be ready for the reactor to ask epoll again, instead of waiting in trio. ``tune_gc=0``: with Python's own thresholds
-of the garbage collector.
+of the garbage collector. ``io_uring=0``: a broadcast with a system call for each recipient.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(port: str, change: str, handler: str = "inline", transformer: str = "we
     """Serve until a signal ends it."""
     name, value = change.split("=")
     options = {}
-    if name == "tune_gc":
+    if name in ("tune_gc", "io_uring"):
         options[name] = bool((float if "." in value else int)(value))
     elif hasattr(reactor, name):
         setattr(reactor, name, (float if "." in value else int)(value))

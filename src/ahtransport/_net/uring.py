@@ -140,7 +140,7 @@ class Ring:
 
     def _send(self, descriptors: array[int]) -> list[tuple[int, int]]:
         words, count = self._words, len(descriptors)
-        tail = words[self._tail]
+        tail = words[self._head]  # where the kernel goes on, even if an interrupt came between the lines below
         first = tail % _RECIPIENTS
         before_end = min(count, _RECIPIENTS - first)
         self._descriptors[first : first + before_end] = descriptors[:before_end]
