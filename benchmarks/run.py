@@ -30,7 +30,7 @@ from trial import two_cpus
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs" / "_static"
-SMOKE = Effort(rounds=1, seconds=0.4, warm=0.1, settle=0.0, share=10, slices=2)
+SMOKE = Effort(rounds=1, seconds=0.4, warm=0.1, settle=0.0, share=10, least=2)
 
 
 def machine() -> dict[str, Any]:

@@ -16,6 +16,7 @@ import tempfile
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,12 @@ class Effort:
     warm: float = 1.0
     settle: float = 0.7  # seconds that a server has to finish starting up
     share: int = 1  # of the connections: one in so many
-    slices: int = 5
+    least: int = 5  # slices
+
+    @property
+    def slices(self) -> int:
+        """In how many slices each server is measured in a round: while one has its turn, the others answer no pings."""
+        return max(self.least, ceil(self.seconds / 0.6))
 
 
 def build(name: str) -> str:

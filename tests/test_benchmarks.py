@@ -158,7 +158,7 @@ async def test_servers_take_turns(bench: Callable[[str], Any]) -> None:
     side_by_side, scenarios = bench("side_by_side"), bench("scenarios")
     app = f"{sys.executable} app.py {{port}} inline websockets"
     contestants = [side_by_side.Contestant(name, app) for name in ("ahtransport", "ahtransport again")]
-    effort = side_by_side.Effort(rounds=2, seconds=0.3, warm=0.1, settle=0, share=10, slices=3)
+    effort = side_by_side.Effort(rounds=2, seconds=0.3, warm=0.1, settle=0, share=10, least=3)
     measure = partial(side_by_side.compare, contestants, scenarios.SCENARIOS["ws-echo-1"], effort)
     for row in await trio.to_thread.run_sync(measure):
         assert row["troubles"] == {}

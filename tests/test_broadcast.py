@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from ahtransport import Connection, ConnectionClosed, Server
+from ahtransport._broadcast import Broadcast
 from ahtransport._net.channel import OnSocket
 from ahtransport.abc import Event
 from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocket, memory_host, running
@@ -233,6 +234,64 @@ async def test_a_crowd_that_reads_by_fits_and_starts(variant: Variant, *, io_uri
     if counting is not None and "polling" not in variant.name:
         assert max(counting.given) == size
         assert counting.short > 20
+
+
+async def test_transformers_by_turns_are_one_call_each() -> None:
+    """Clients come as they like; whoever has the same encoding is reached together."""
+    server = Server(config={}, transformer={"websockets": "/primus", "engine.io": "/eio"}, port=0)
+    record = Record(server)
+    async with running(server), AsyncExitStack() as stack:
+        shared = server._application.shared
+        if shared.many is None:
+            pytest.skip("this system gives no io_uring")
+
+        async def dial() -> trio.abc.Stream:
+            return await trio.open_tcp_stream("127.0.0.1", server.port)
+
+        clients = []
+        for number in range(40):
+            variant, path = [("websockets", "/primus"), ("engine.io websocket", "/eio")][number % 2]
+            clients.append(await stack.enter_async_context(VARIANTS[variant].connect(dial, path)))
+        await record.until(lambda: len(record.opened) == 40)
+        server.broadcast("by their links")
+        shared.many = counting = Counting(shared.many)
+        server.broadcast("past them")
+        for client in clients:
+            assert [await client.receive() for _ in range(2)] == ["by their links", "past them"]
+    assert sorted(counting.given) == [19, 20]  # the first goes before the second kind is encoded
+
+
+@pytest.mark.parametrize("io_uring", [True, False], ids=["io_uring", "send"])
+async def test_a_parser_that_does_more(monkeypatch: pytest.MonkeyPatch, *, io_uring: bool) -> None:
+    """Whatever it does to a connection comes before the message or after it; never is a socket used that was looked at
+    before."""
+    transformers = {"websockets": "/primus", "engine.io": "/eio"}
+    server = Server(config={}, transformer=transformers, port=0, io_uring=io_uring)
+    record = Record(server)
+    encode = Broadcast._encode
+
+    def close_and_encode(self: Broadcast, connection: Connection) -> Any:
+        if connection.transformer == "engine.io":
+            record.opened[0].close(4000, "by a parser")
+        return encode(self, connection)
+
+    async with running(server), AsyncExitStack() as stack:
+
+        async def dial() -> trio.abc.Stream:
+            return await trio.open_tcp_stream("127.0.0.1", server.port)
+
+        clients = []
+        for number in range(20):
+            variant, path = [("websockets", "/primus"), ("engine.io websocket", "/eio")][number % 2]
+            clients.append(await stack.enter_async_context(VARIANTS[variant].connect(dial, path)))
+            await record.until(lambda: len(record.opened) == len(clients))
+        server.broadcast("by their links")
+        monkeypatch.setattr(Broadcast, "_encode", close_and_encode)
+        server.broadcast("past them")
+        for client in clients:
+            assert [await client.receive() for _ in range(2)] == ["by their links", "past them"]
+        with pytest.raises(ConnectionClosed, match="4000: by a parser"):
+            await clients[0].receive()
 
 
 async def test_with_transforms_each_gets_its_own() -> None:

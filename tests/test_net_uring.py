@@ -18,6 +18,7 @@ from ahtransport._net.uring import Ring, make_ring
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+resource = pytest.importorskip("resource", reason="there is no io_uring either")
 _there = make_ring()
 if _there is not None:
     _there.close()
@@ -34,12 +35,17 @@ def ring() -> Iterator[Ring]:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     with ExitStack() as opened:
         yield opened
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def pairs(stack: ExitStack, count: int) -> tuple[list[socket.socket], list[socket.socket]]:
     """Give the ends that are written to, and those that are read from."""
+    if 2 * count + 100 > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        pytest.skip("so many descriptors are not allowed here")
     ours, theirs = [], []
     for _ in range(count):
         one, other = socket.socketpair()
@@ -167,6 +173,32 @@ def test_what_the_kernel_does_not_take_is_withdrawn(
     assert short == [(place, -why) for place in range(through, 5)]
     assert ring.send(descriptors(ours)[::-1], b"second") == []
     assert [arrived(end) for end in theirs] == [b"first second"] * through + [b"second"] * (5 - through)
+
+
+@needs_ring
+@pytest.mark.parametrize("where", ["before the call", "after the call"])
+def test_an_interrupt_leaves_nothing_behind(
+    ring: Ring, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Such as a lack of memory: neither the length of another frame, nor what the kernel had to say."""
+    ours, theirs = pairs(stack, 3)
+    numbers = descriptors(ours)
+    assert ring.send(numbers, b"a longer one, ") == []
+    ours[1].shutdown(socket.SHUT_WR)
+
+    def interrupted(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        if where == "before the call":
+            patch.setattr(uring, "array", interrupted)
+        else:
+            patch.setattr(Ring, "_told", interrupted)
+        with pytest.raises(MemoryError):
+            ring.send(numbers, b"lost")
+    assert ring.send([numbers[0], numbers[2]], b"fine") == []
+    said = b"a longer one, fine" if where == "before the call" else b"a longer one, lostfine"
+    assert [arrived(theirs[one]) for one in (0, 2)] == [said] * 2
 
 
 @needs_ring

@@ -50,33 +50,44 @@ class Broadcast:
         Raises:
             TypeError, ValueError: a transformer can't carry it; those who are reached by others have it all the same.
         """
-        transformer: Transformer | None = None  # whose group this is
+        groups: dict[Transformer, tuple[list[Connection], list[int]]] = {}  # by encoding, with their descriptors
+        transformer: Transformer | None = None
         group: list[Connection] = []
         descriptors: list[int] = []
         others: list[Connection] = []
-        for connection in recipients:
+        for connection in list(recipients):
             # The shortest way is for most, who read what they are sent: past everything, to the socket. A broadcast
-            # is some thousand steps of this, each on data that has left the CPU's caches since the last. Nobody is
-            # closed here, so the recipients need not be copied before.
+            # is some thousand steps of this, each on data that has left the CPU's caches since the last.
+            if connection._transformer is not transformer:
+                transformer = connection._transformer
+                if transformer not in groups:
+                    # A parser may be anybody's. Whatever it does, nobody's socket has been looked at and not yet used.
+                    self._send(groups, others)
+                    self._encode(connection)
+                    groups[transformer] = ([], [])
+                group, descriptors = groups[transformer]
             outlet = connection._outlet
             if outlet.straight is None:
                 others.append(connection)
-                continue
-            if connection._transformer is not transformer:
-                self._straight(group, descriptors, others)
-                transformer, group, descriptors = connection._transformer, [], []
-            group.append(connection)
-            descriptors.append(outlet.descriptor)
-        self._straight(group, descriptors, others)
+            else:
+                group.append(connection)
+                descriptors.append(outlet.descriptor)
+        self._send(groups, others)
         for connection in others:
             self._by_link(connection)
         if self._failure is not None:
             raise self._failure
 
+    def _send(self, groups: dict[Transformer, tuple[list[Connection], list[int]]], others: list[Connection]) -> None:
+        """Send to those in the groups, which are empty then; whom it fails for is put to the others."""
+        for group, descriptors in groups.values():
+            if group:
+                self._straight(group, descriptors, others)
+                group.clear()
+                descriptors.clear()
+
     def _straight(self, group: list[Connection], descriptors: list[int], others: list[Connection]) -> None:
-        """Send the frame to the sockets of those who have the same encoding; who it fails for is put to the others."""
-        if not group:
-            return
+        """Send the frame to the sockets of those who have the same encoding."""
         frame = b"".join([payload.frame() for payload in self._encode(group[0])])
         size = len(frame)
         if not size:

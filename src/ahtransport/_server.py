@@ -27,7 +27,7 @@ from ahtransport._net.deflate import Compression
 from ahtransport._net.guarded import GuardedHost
 from ahtransport._net.head import Limits
 from ahtransport._net.host import Host
-from ahtransport._net.uring import make_ring
+from ahtransport._net.uring import Ring, make_ring
 from ahtransport._registry import load_object, load_parser
 from ahtransport._session import MemorySessions
 from ahtransport._shared import Shared
@@ -303,9 +303,11 @@ class Server(Answering):
         if watch.limit:
             trio.lowlevel.add_instrument(watch)
         restore_collector = tune_collector() if self.config.general.tune_gc else None
-        shared.many = ring = make_ring() if self.config.general.io_uring else None
+        ring: Ring | None = None
         unheard: OSError | None = None
         try:
+            if self.config.general.io_uring:
+                shared.many = ring = make_ring()
             async with trio.open_nursery() as nursery:
                 shared.started(nursery)
                 nursery.start_soon(shared.deadlines.run)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ring", "make_ring"]
 
-# The kernel's interface, as in linux/io_uring.h; the numbers are the same on every architecture.
-_SETUP, _ENTER = 425, 426  # system calls
+# The kernel's interface, as in linux/io_uring.h.
+_SETUP, _ENTER = 425, 426  # system calls: nearly everywhere; where they are others, there is none with these numbers
 _SUBMIT_ALL, _SINGLE_ISSUER, _DEFER_TASKRUN = 1 << 7, 1 << 12, 1 << 13
 _SINGLE_MAP: Final = 1  # a feature: both queues are in one mapping
 _QUEUES_AT, _ENTRIES_AT = 0, 0x10000000  # what can be mapped
@@ -130,8 +130,8 @@ class Ring:
             raise ValueError(f"{len(data)} bytes are more than {_BYTES}")
         self._buffer[: len(data)] = data
         if len(data) != self._length:
-            self._length = len(data)
             self._lengths[:] = array("i", [len(data)]) * _RECIPIENTS
+            self._length = len(data)  # not before: an interrupt here must not leave other lengths behind
         short = []
         for begin in range(0, len(descriptors), _RECIPIENTS):
             part = array("i", descriptors[begin : begin + _RECIPIENTS])
@@ -140,6 +140,7 @@ class Ring:
 
     def _send(self, descriptors: array[int]) -> list[tuple[int, int]]:
         words, count = self._words, len(descriptors)
+        words[self._result_head] = words[self._result_tail]  # nothing is left, unless an interrupt came
         tail = words[self._head]  # where the kernel goes on, even if an interrupt came between the lines below
         first = tail % _RECIPIENTS
         before_end = min(count, _RECIPIENTS - first)
@@ -176,27 +177,35 @@ def make_ring() -> Ring | None:
         ring = Ring()
     except (OSError, ValueError, AttributeError):
         return None
-    with suppress(OSError):
-        if _does_it(ring):
-            return ring
-    ring.close()
-    return None
+    keep = False
+    try:
+        with suppress(OSError):
+            keep = _does_it(ring)
+    finally:
+        if not keep:
+            ring.close()
+    return ring if keep else None
 
 
 def _does_it(ring: Ring) -> bool:
     """Try what depends on the kernel's details: it tells of those that took a part, or nothing, and of nobody else."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.setblocking(False)
-        one = [ours.fileno()]
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        for end in (ours, theirs):
+            end.setblocking(False)
+        one, nothing = [ours.fileno()], [(0, -errno.EAGAIN)]
         data = bytes(_BYTES)
         if ring.send(one, data[:7]) or theirs.recv(8) != data[:7]:
             return False
         for _ in range(1000):
             if short := ring.send(one, data):
                 break
-        nothing = [(0, -errno.EAGAIN)]
-        return ring.send(one, data) == nothing and (short == nothing or (short[0][0] == 0 < short[0][1] < _BYTES))
+        return (
+            bool(short)
+            and ring.send(one, data) == nothing
+            and (short == nothing or (short[0][0] == 0 < short[0][1] < _BYTES))
+        )
 
 
 def _address(buffer: mmap.mmap) -> int:
