@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,3 +74,26 @@ async def test_all_fail_with_the_connection() -> None:
                 await slot.wait()
             assert (closed.value.code, closed.value.reason) == (1001, "bye")
     calls.fail(ConnectionClosed(1001, "bye"))
+
+
+async def test_an_error_is_gone_with_who_has_got_it() -> None:
+    async def call() -> None:
+        with calls.pending() as slot:
+            try:
+                await slot.wait()
+            except ConnectionClosed as error:
+                errors.append(weakref.ref(error))
+                said.append((error.code, error.reason))
+
+    calls, errors, said = Calls(10), list[weakref.ref[ConnectionClosed]](), list[tuple[int, str]]()
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+            calls.fail(ConnectionClosed(4001, "enough"))
+        assert said == [(4001, "enough")] * 2
+        assert [error() for error in errors] == [None, None]
+    finally:
+        gc.enable()

@@ -18,6 +18,7 @@ from ahtransport.testing import memory_host, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ahtransport import Connection
     from ahtransport.testing import Variant
 
 PLAIN = (700, 10, 10)
@@ -206,6 +207,48 @@ async def test_connections_are_gone_without_the_collector(
         await gone(server)
         assert handled == 28
         assert alive() == before
+
+
+async def test_a_call_that_is_cut_off_leaves_nothing(variant: Variant) -> None:
+    """The error that its handler gets is gone with it, and does not hold all the frames that it went through."""
+    if variant.transport == "polling":
+        pytest.skip("whoever polls is missed after its time only")
+    server = Server(config={}, port=0, transformer=variant.transformer, **{**variant.options, "close_timeout": 50})
+    cut = 0
+
+    async def ask(connection: Connection) -> None:
+        nonlocal cut
+        try:
+            await connection.call("question", timeout=30)
+        except ConnectionClosed:
+            cut += 1
+
+    @server.on_message
+    def answer(connection: Connection, message: Any) -> None:
+        for _ in range(2):
+            connection.start_soon(ask, connection)
+        connection.send_nowait(message)
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream(*server.addresses[0])
+
+    async def visit() -> None:
+        async with variant.connect(dial, variant.pathname) as client:
+            await client.send("x")
+            assert await client.receive() == "x"
+
+    async with running(server):
+        await visit()
+        await gone(server)
+        gc.collect()
+        gc.disable()
+        for _ in range(5):
+            await visit()
+        await gone(server)
+        assert cut == 12
+        with trio.fail_after(5):
+            while "Connection" in alive():  # noqa: ASYNC110 -- what ends handlers that notice nothing comes later
+                await trio.sleep(0.01)
 
 
 @pytest.mark.slow

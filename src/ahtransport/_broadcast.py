@@ -75,8 +75,12 @@ class Broadcast:
         self._send(groups, others)
         for connection in others:
             self._by_link(connection)
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # it holds this frame
 
     def _send(self, groups: dict[Transformer, tuple[list[Connection], list[int]]], others: list[Connection]) -> None:
         """Send to those in the groups, which are empty then; whom it fails for is put to the others."""

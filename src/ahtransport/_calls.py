@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ahtransport._errors import ConnectionClosed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-
-    from ahtransport._errors import ConnectionClosed
 
 __all__ = ["Calls"]
 
@@ -38,7 +38,8 @@ class _Slot:
         """Wait for the answer: nothing gives None, one value itself, several a list."""
         await self._arrived.wait()
         if self._error is not None:
-            raise self._error
+            # One of its own: an error holds the frames that it went through, and they hold this.
+            raise ConnectionClosed(self._error.code, self._error.reason)
         return None if not self._answer else self._answer[0] if len(self._answer) == 1 else list(self._answer)
 
     def _settle(self, answer: Sequence[Any], error: ConnectionClosed | None) -> None:

@@ -121,6 +121,7 @@ class Deadlines:
                     callback()
                 except Exception:
                     _log.exception("a deadline's callback failed", extra=fields("failure", what="a deadline"))
+                callback = None  # whose it was need not live until the next
             self._planned = min(self._heap[0].when, now + STALL) if self._heap else inf
             with trio.CancelScope() as self._sleeper:
                 await trio.sleep_until(self._planned)

@@ -49,7 +49,7 @@ class Body:
         self._timeout = timeout
         self._chunks: list[bytes] = []
         self._wake: trio.Event | None = None
-        self._broken: Reject | None = None
+        self._broken: tuple[int, str] | None = None  # status and reason
         self._channel_pause = pause
         self._channel_resume = resume
         self.complete = length == 0
@@ -64,7 +64,7 @@ class Body:
             try:
                 piece = self._decoder.feed(data)
             except Reject as error:
-                self._broken = error
+                self._broken = (error.status, error.reason)
                 self.complete = False
                 self._notify()
                 return b""
@@ -100,7 +100,7 @@ class Body:
         try:
             while True:
                 if self._broken is not None:
-                    raise self._broken
+                    raise Reject(*self._broken)
                 if self._size + self._left > limit:
                     raise Reject(413, f"the body is larger than {limit} bytes")
                 if self.complete:
