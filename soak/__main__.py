@@ -19,8 +19,8 @@ from soak.publish import publish
 from soak.report import FAULTS, faults_of, slope, table, thinned
 
 ROOT = Path(__file__).resolve().parents[1]
-# At ten a second that is 100 bytes for each connection that ended: a leak of the least of its objects would be more.
-MAX_SLOPE = 64.0  # KB a minute
+# At ten a second that is 200 bytes for each connection that ended: a leak of the least of its objects would be more.
+MAX_SLOPE = 128.0  # KB a minute
 GIVEN_BACK = 60.0  # seconds within which everything has to be given back after all have left
 TASK_OF_ITS_OWN = 90.0  # seconds that a client process may take to leave
 

@@ -150,7 +150,7 @@ def test_what_is_published_is_sound_and_long_enough() -> None:
     result = json.loads((static / "soak.json").read_text())
     for name, text in pages(result).items():
         assert (static / name).read_text() == text, f"{name}: python -m soak --from docs/_static/soak.json"
-    assert result["faults"] == faults_of(result, 64) == []
+    assert result["faults"] == faults_of(result, 128) == []
     assert result["minutes"] >= 60
     assert result["connections"] >= 5000
 
@@ -196,11 +196,11 @@ def test_a_short_soak(tmp_path: Path) -> None:
 
     # What would have been a fault is one.
     def faults(**changes: Any) -> list[str]:
-        return faults_of({**result, **changes}, 64)
+        return faults_of({**result, **changes}, 128)
 
     level = {"memory_slope_kb_per_min": 0}
     assert faults(**level) == []
-    assert faults(memory_slope_kb_per_min=65) == ["memory grows by 65 KB a minute"]
+    assert faults(memory_slope_kb_per_min=129) == ["memory grows by 129 KB a minute"]
     assert faults(**level, counts={**counts, "lost": 2}) == ["2 lost"]
     assert faults(**level, tracebacks=1) == ["1 tracebacks in the server's log"]
     assert faults(**level, visits=[2, 1]) == ["2 visits, of which the sessions know 1"]
