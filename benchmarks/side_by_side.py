@@ -97,7 +97,7 @@ def in_slices(contestants: list[Contestant], scenario: Scenario, effort: Effort)
     """Start all of them, and load one after the other, a slice each, until all slices are measured; a row for each.
 
     A machine that others use is faster now and slower then, for seconds or minutes. So what is to be compared is
-    measured within a second, and every other time the other way round.
+    measured within seconds, and every other time the other way round.
     """
     program = build(scenario.generator)
     slices = effort.slices if scenario.sliced else 1
