@@ -19,7 +19,7 @@ from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocke
 
 if TYPE_CHECKING:
     from ahtransport._broadcast import ManySockets
-    from ahtransport.testing import MemoryHost, Variant
+    from ahtransport.testing import MemoryHost, MessageClient, Variant
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:
@@ -236,23 +236,32 @@ async def test_a_crowd_that_reads_by_fits_and_starts(variant: Variant, *, io_uri
         assert counting.short > 20
 
 
+MIXED = {"websockets": "/primus", "engine.io": "/eio"}
+
+
+async def mixed_crowd(server: Server, stack: AsyncExitStack, record: Record, count: int) -> list[MessageClient]:
+    """Connect clients of both transformers by turns, over real sockets."""
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream("127.0.0.1", server.port)
+
+    clients: list[MessageClient] = []
+    for number in range(count):
+        variant, path = [("websockets", "/primus"), ("engine.io websocket", "/eio")][number % 2]
+        clients.append(await stack.enter_async_context(VARIANTS[variant].connect(dial, path)))
+        await record.until(lambda: len(record.opened) == len(clients))
+    return clients
+
+
 async def test_transformers_by_turns_are_one_call_each() -> None:
     """Clients come as they like; whoever has the same encoding is reached together."""
-    server = Server(config={}, transformer={"websockets": "/primus", "engine.io": "/eio"}, port=0)
+    server = Server(config={}, transformer=MIXED, port=0)
     record = Record(server)
     async with running(server), AsyncExitStack() as stack:
         shared = server._application.shared
         if shared.many is None:
             pytest.skip("this system gives no io_uring")
-
-        async def dial() -> trio.abc.Stream:
-            return await trio.open_tcp_stream("127.0.0.1", server.port)
-
-        clients = []
-        for number in range(40):
-            variant, path = [("websockets", "/primus"), ("engine.io websocket", "/eio")][number % 2]
-            clients.append(await stack.enter_async_context(VARIANTS[variant].connect(dial, path)))
-        await record.until(lambda: len(record.opened) == 40)
+        clients = await mixed_crowd(server, stack, record, 40)
         server.broadcast("by their links")
         shared.many = counting = Counting(shared.many)
         server.broadcast("past them")
@@ -265,8 +274,7 @@ async def test_transformers_by_turns_are_one_call_each() -> None:
 async def test_a_parser_that_does_more(monkeypatch: pytest.MonkeyPatch, *, io_uring: bool) -> None:
     """Whatever it does to a connection comes before the message or after it; never is a socket used that was looked at
     before."""
-    transformers = {"websockets": "/primus", "engine.io": "/eio"}
-    server = Server(config={}, transformer=transformers, port=0, io_uring=io_uring)
+    server = Server(config={}, transformer=MIXED, port=0, io_uring=io_uring)
     record = Record(server)
     encode = Broadcast._encode
 
@@ -276,15 +284,7 @@ async def test_a_parser_that_does_more(monkeypatch: pytest.MonkeyPatch, *, io_ur
         return encode(self, connection)
 
     async with running(server), AsyncExitStack() as stack:
-
-        async def dial() -> trio.abc.Stream:
-            return await trio.open_tcp_stream("127.0.0.1", server.port)
-
-        clients = []
-        for number in range(20):
-            variant, path = [("websockets", "/primus"), ("engine.io websocket", "/eio")][number % 2]
-            clients.append(await stack.enter_async_context(VARIANTS[variant].connect(dial, path)))
-            await record.until(lambda: len(record.opened) == len(clients))
+        clients = await mixed_crowd(server, stack, record, 20)
         server.broadcast("by their links")
         monkeypatch.setattr(Broadcast, "_encode", close_and_encode)
         server.broadcast("past them")

@@ -16,7 +16,7 @@ from ahtransport._collector import _THRESHOLDS, tune_collector
 from ahtransport.testing import memory_host, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ahtransport import Connection
     from ahtransport.testing import Variant
@@ -154,6 +154,15 @@ def alive() -> dict[str, int]:
     return {name: count for name, count in counts.items() if name in KEPT}
 
 
+def dialing(server: Server) -> Callable[[], Awaitable[trio.abc.Stream]]:
+    """Give what reaches the server over a real socket."""
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream(*server.addresses[0])
+
+    return dial
+
+
 async def gone(server: Server) -> None:
     """Wait until nobody is there any more."""
     while server.connections or (server._host is not None and server._host.open_channels):  # noqa: ASYNC110
@@ -181,11 +190,8 @@ async def test_connections_are_gone_without_the_collector(
         else:
             connection.send_nowait(message)
 
-    async def dial() -> trio.abc.Stream:
-        return await trio.open_tcp_stream(*server.addresses[0])
-
     async def visit() -> None:
-        async with variant.connect(dial, variant.pathname) as client:
+        async with variant.connect(dialing(server), variant.pathname) as client:
             await client.send("x")
             if leave == "server closes":
                 with pytest.raises(ConnectionClosed):
@@ -229,11 +235,8 @@ async def test_a_call_that_is_cut_off_leaves_nothing(variant: Variant) -> None:
             connection.start_soon(ask, connection)
         connection.send_nowait(message)
 
-    async def dial() -> trio.abc.Stream:
-        return await trio.open_tcp_stream(*server.addresses[0])
-
     async def visit() -> None:
-        async with variant.connect(dial, variant.pathname) as client:
+        async with variant.connect(dialing(server), variant.pathname) as client:
             await client.send("x")
             assert await client.receive() == "x"
 
@@ -257,12 +260,9 @@ async def test_two_thousand_connections_leave_nothing(monkeypatch: pytest.Monkey
         pytest.skip("once for each transformer")
     server = Server(config={}, port=0, transformer=variant.transformer, **variant.options)
 
-    async def dial() -> trio.abc.Stream:
-        return await trio.open_tcp_stream(*server.addresses[0])
-
     async def visits(count: int) -> None:
         for _ in range(count):
-            async with variant.connect(dial, variant.pathname) as client:
+            async with variant.connect(dialing(server), variant.pathname) as client:
                 await client.send("x")
 
     async with running(server):

@@ -230,9 +230,8 @@ class ReactorChannel(OnSocket):
             # Not before it matters: most pauses are over before anything more arrives.
             self._want(self._interest & ~READ)
             if events & ~(READ | WRITE):
-                self._reactor.mute(
-                    self.descriptor
-                )  # broken: it would be reported for ever; whoever resumes will see it
+                # Broken: it would be reported for ever; whoever resumes will see it.
+                self._reactor.mute(self.descriptor)
                 self._interest = 0
             return
         if self._going_on:
