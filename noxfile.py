@@ -75,6 +75,9 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "types", "docs", "clients", "proxy", "browser", "bench-smoke", f"tests-{HERE}",
                         "tests-task-driver", "coverage"]  # fmt: skip
 
+PROCESSES = min(4, os.cpu_count() or 1)
+"""How many processes share a run of the tests: most of them wait for each other's sockets, or compute in one thread."""
+
 measured: list[Path] = []
 """Where the sessions of this run left their coverage data."""
 
@@ -85,6 +88,11 @@ def requirements(*names: str) -> list[str]:
     return [pins[name] for name in names]
 
 
+def in_processes() -> list[str]:
+    """Give the options that have pytest share its tests among processes; ``-- -n0`` has it run them in one."""
+    return ["-n", str(PROCESSES), "--dist", "worksteal"] if PROCESSES > 1 else []
+
+
 def pytest(session: nox.Session, *arguments: str, node: str = "1") -> None:
     """Run pytest and measure which branches it takes, in subprocesses too."""
     data = COVERAGE / re.sub(r"[^\w.]+", "-", session.name).strip("-")
@@ -93,7 +101,7 @@ def pytest(session: nox.Session, *arguments: str, node: str = "1") -> None:
     measured.append(data)
     # Where the npm packages are promised, their absence is a failure; without this it would only skip tests.
     env = {"COVERAGE_FILE": str(data / ".coverage"), "AHTRANSPORT_NODE": node}
-    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+    session.run("coverage", "run", "-m", "pytest", *in_processes(), *arguments, *session.posargs, env=env)
 
 
 @nox.session(python=HERE)
@@ -208,7 +216,7 @@ def browser(session: nox.Session) -> None:
     session.install("-e", ".[test,browser]")
     # The variable makes a browser that is not there a failure; else these tests would only be skipped.
     env = {"AHTRANSPORT_BROWSER": "1", "CHROMIUM": chromium}
-    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=env)
+    session.run("pytest", *in_processes(), "-m", "browser", "tests/browser", *session.posargs, env=env)
 
 
 def find_chromium() -> str | None:

@@ -16,6 +16,7 @@ from ahtransport.client import _browser
 from ahtransport.testing import VARIANTS, Variant
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 # Before anybody imports it: its assertions are to show what they compared.
@@ -105,3 +106,11 @@ def _log_of_its_own() -> None:
 def _patient_start() -> None:
     """Have servers wait for the disk, however slow it is: tests look at what is there once one has started."""
     setattr(_browser, "PATIENCE", 60.0)  # noqa: B010 -- a constant, to everybody else
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let lone surrogates, which some tests log, through to the process that collects the reports: it reads UTF-8."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
