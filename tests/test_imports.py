@@ -14,7 +14,7 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 # From the bottom up: a module may import its own layer and those beneath it. A package stands for all in it.
 LAYERS: list[set[str]] = [
     {"_buckets", "_errors", "_http", "_log", "_logsink", "_payload", "_statistics"},  # values and tools, no more
-    {"_barrier", "_blocking", "_collector", "_hangup", "_heartbeat"},  # tools for whoever runs something
+    {"_barrier", "_blocking", "_collector", "_hangup", "_heartbeat", "_sleep"},  # tools for whoever runs something
     {"abc"},  # the seams
     {
         "_admission",

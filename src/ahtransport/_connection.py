@@ -93,6 +93,8 @@ class Connection(Incoming):
         self._paused = False
         self._garbled = False
         self._reader = None
+        self._handed = None
+        self._collecting = None
         self._writers = None
         self._congested = False
         self._sends = 0

@@ -35,6 +35,16 @@ class _Nowhere:
         """Nothing goes here."""
         return False
 
+    def cork(self) -> None:
+        """Nothing goes here."""
+
+    def uncork(self) -> None:
+        """Nothing goes here."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Nobody asks this: a connection that collects has a stream."""
+        raise NotImplementedError  # pragma: no cover
+
 
 NOWHERE: Final = _Nowhere()
 
@@ -61,9 +71,11 @@ class Half(Touched):
         "_announced",
         "_calls",
         "_close",
+        "_collecting",
         "_farewell",
         "_garbled",
         "_goodbye",
+        "_handed",
         "_inbox",
         "_jobs",
         "_outgoing",
@@ -113,11 +125,13 @@ class Half(Touched):
     _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]]
     _working: bool
     _paused: bool
-    _reader: trio.lowlevel.Task | None
+    _reader: trio.lowlevel.Task | None  # who waits for a message, or has just been given one
+    _handed: Any  # that one
     _garbled: bool  # whether a message could not be decoded; only the first is logged
-    # Going out. _congested: whether something may wait for the client (False while this connection's own messages do
-    # only for what left in one piece at the end of a turn, and only until the next is written). _writers: who waits for
-    # it to read.
+    # Going out. _collecting: the stream that collects what a task sends while more messages wait for it. _congested:
+    # whether something may wait for the client (False while this connection's own messages do only for what left in one
+    # piece at the end of a turn, and only until the next is written). _writers: who waits for it to read.
+    _collecting: Outlet | None
     _writers: trio.lowlevel.ParkingLot | None
     _sends: int
     _outgoing: deque[Later] | None

@@ -6,11 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
-from outcome import Error, Value
+from outcome import Error
 
 from ahtransport._barrier import contained
 from ahtransport._outgoing import Outgoing
 from ahtransport._primus import CONTROLS, as_event
+from ahtransport._sleep import AWAKE, is_asleep, sleep, wake
 from ahtransport.abc import Ack, Control, Event, Message
 
 if TYPE_CHECKING:
@@ -41,26 +42,46 @@ class Incoming(Outgoing):
             await trio.lowlevel.checkpoint_if_cancelled()
             if self._inbox:
                 message = self._inbox.popleft()
+                if self._inbox and self._collecting is None:
+                    self._collect()
                 if self._paused:
                     self._relieve()
                 return message
+        if self._collecting is not None:
+            self._let_go()
         if self._state != "open" and not self._working:
             await trio.lowlevel.checkpoint()
             raise StopAsyncIteration
         if self._reader is not None:
             raise trio.BusyResourceError("another task is waiting for this connection's messages")
-        self._reader = trio.lowlevel.current_task()
-        return await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-
-    def _stop_waiting(self, _: Any) -> trio.lowlevel.Abort:
+        self._reader = task = trio.lowlevel.current_task()
+        result = await sleep(task, self)
         self._reader = None
-        return trio.lowlevel.Abort.SUCCEEDED
+        if result is not AWAKE:
+            result.unwrap()
+        message, self._handed = self._handed, None
+        if self._inbox:
+            self._collect()
+        return message
+
+    def _collect(self) -> None:
+        """While messages wait for the task that iterates, have what it sends leave in one piece: when none waits any
+        more, or when the task waits for anything else."""
+        outlet = self._link.outlet
+        if outlet is not None:
+            self._collecting = outlet
+            outlet.cork()
+            outlet.soon(self._let_go)
+
+    def _let_go(self) -> None:
+        outlet, self._collecting = self._collecting, None
+        if outlet is not None:
+            outlet.uncork()
 
     def _end_reader(self) -> None:
         """Tell who waits for a message that none comes, once that is so."""
         reader = self._reader
-        if reader is not None and self._state != "open" and not self._working:
-            self._reader = None
+        if reader is not None and is_asleep(reader, self) and self._state != "open" and not self._working:
             trio.lowlevel.reschedule(reader, Error(StopAsyncIteration()))
 
     def message(self, data: str | bytes) -> None:
@@ -151,9 +172,9 @@ class Incoming(Outgoing):
         application = self._application
         if application.handler is not None:
             reader = self._reader
-            if reader is not None:  # so nothing is before this one
-                self._reader = None
-                trio.lowlevel.reschedule(reader, Value(value))
+            if reader is not None and is_asleep(reader, self):  # so nothing is before this one
+                self._handed = value
+                wake(reader)
                 return
             if self._inbox is EMPTY:
                 self._inbox = deque()

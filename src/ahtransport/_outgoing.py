@@ -67,11 +67,16 @@ class Outgoing(Half):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        if self._congested or self._state != "open":  # no call, and no coroutine, where there is nothing to wait for
+        if self._congested or self._state != "open" or self._application.outgoing.functions:
             await self._until_writable()
-        later = self._put(Message(message), waited=True)
-        if later is not None:
-            await later.wait()
+            later = self._put(Message(message), waited=True)
+            if later is not None:
+                await later.wait()
+            return
+        link = self._link
+        for payload in self._transformer.encode(Message(message), link.wire):
+            if not link.write(payload):
+                self._congested = True
 
     async def _until_writable(self) -> None:
         self._check_open()

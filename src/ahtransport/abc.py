@@ -125,6 +125,19 @@ class Outlet(Protocol):
         """Take care of the rest of ``data``, of which the socket took only ``sent`` bytes. False: something waits."""
         ...
 
+    def cork(self) -> None:
+        """Collect what is written, to send it in one piece, until :meth:`uncork`; harmless when that is done already.
+        What comes to much leaves before."""
+        ...
+
+    def uncork(self) -> None:
+        """Send what was collected."""
+        ...
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when other connections and tasks have had their turn."""
+        ...
+
 
 class Link(Protocol):
     """Where a connection writes *now*: a WebSocket or a poll buffer; swapped on an upgrade.

@@ -18,6 +18,7 @@ from ahtransport._barrier import contained
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, NOBODY, OnSocket
 from ahtransport._net.poller import READ, WRITE
+from ahtransport._sleep import AWAKE, is_asleep, sleep, wake
 
 if TYPE_CHECKING:
     import socket
@@ -70,9 +71,8 @@ class Reactor:
         self._table: dict[int, Watched] = {}
         self._muted: set[int] = set()  # those in the table that the selector is not asked about
         self._soon: deque[Callable[[], None]] = deque()
-        self._nursery: trio.Nursery | None = None
         self._turning = False  # whether the reactor itself is running, and will see what is to be done soon
-        self._called = False  # whether somebody is on the way to do it
+        self._errand: trio.lowlevel.Task | None = None  # who does it, where it is not
 
     def __len__(self) -> int:
         return len(self._table)
@@ -108,20 +108,23 @@ class Reactor:
     def soon(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` after whatever is going on."""
         self._soon.append(callback)
-        if not self._turning:
-            self._call()
-
-    def _call(self) -> None:
-        """Have it seen to that something is to be done soon, by somebody else than the reactor's own loop."""
-        if not self._called and self._nursery is not None:
-            self._called = True
-            self._nursery.start_soon(self._errands)
+        if not self._turning and self._errand is not None and is_asleep(self._errand, self):
+            wake(self._errand)
 
     async def _errands(self) -> None:
-        self._called = False
-        self._run_soon()
-        if self._soon:
-            self._call()
+        """Do what is to be done soon when it was somebody else than the reactor's own loop who said so."""
+        self._errand = task = trio.lowlevel.current_task()
+        try:
+            while True:
+                if self._soon:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    result = await sleep(task, self)
+                    if result is not AWAKE:
+                        result.unwrap()
+                self._run_soon()
+        finally:
+            self._errand = None  # nobody is to be woken any more; whoever closes something now must not fail
 
     def _run_soon(self) -> None:
         # Those that come while these run are for the next turn: one connection must not keep the others waiting. Nor
@@ -137,12 +140,10 @@ class Reactor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever; when cancelled, everything in the table is ended."""
         try:
-            async with trio.open_nursery() as self._nursery:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._errands)
                 task_status.started()
-                try:
-                    await self._serve()
-                finally:
-                    self._nursery = None  # it takes nobody any more, and whoever closes something now must not fail
+                await self._serve()
         finally:
             for watched in list(self._table.values()):
                 with contained("closing a connection"):
@@ -261,7 +262,9 @@ class ReactorChannel(OnSocket):
         self.abort()
 
     def end(self) -> None:
-        """The reactor ends."""
+        """The reactor ends; what a handler has sent just before that leaves as far as it can."""
+        if self._corked is not None:
+            self.uncork()
         self.abort()
 
     def _want(self, interest: int) -> None:

@@ -218,6 +218,54 @@ class Handlers(OnStage):
             await record.until(lambda: record.closed)
             assert await ask(canary, "still here") == "still here"
 
+    async def test_what_a_task_has_sent_does_not_wait_for_it(self, stage: Stage) -> None:
+        begin, go_on = trio.Event(), trio.Event()
+        connections: list[Connection] = []
+
+        async def handler(connection: Connection) -> None:
+            connections.append(connection)
+            await begin.wait()
+            async for message in connection:
+                await connection.send(message)
+                if message == 1:  # with more that wait
+                    await go_on.wait()
+
+        async with stage.serving(stage.server(handler)), stage.connect() as client:
+            for number in range(5):
+                await client.send(number)
+            await stage.eventually(lambda: bool(connections) and len(connections[0]._inbox) == 5)
+            begin.set()
+            assert await take(client, 2) == [0, 1]
+            go_on.set()
+            assert await take(client, 3) == [2, 3, 4]
+            assert await ask(client, "and then") == "and then"
+
+    @pytest.mark.parametrize("how", ["fails", "closes", "returns"])
+    async def test_what_a_task_has_sent_before_its_end_arrives(self, stage: Stage, how: str) -> None:
+        begin = trio.Event()
+        connections: list[Connection] = []
+
+        async def handler(connection: Connection) -> None:
+            connections.append(connection)
+            await begin.wait()
+            async for message in connection:
+                await connection.send(message)
+                if message == 2:
+                    if how == "fails":
+                        raise RuntimeError("a bug")
+                    if how == "closes":
+                        connection.close(4000, "enough")
+                        await trio.sleep_forever()
+                    return
+
+        async with stage.serving(stage.server(handler)), stage.connect() as client:
+            for number in range(5):
+                await client.send(number)
+            await stage.eventually(lambda: bool(connections) and len(connections[0]._inbox) == 5)
+            begin.set()
+            assert await ended(client) == [0, 1, 2]
+            stage.check_closed(client, {"fails": 1011, "closes": 4000, "returns": 1000}[how])
+
     async def test_a_handler_that_returns_ends_its_connection(self, stage: Stage) -> None:
         async def handler(connection: Connection) -> None:
             await connection.send(await anext(connection))
