@@ -171,24 +171,33 @@ async def gone(server: Server) -> None:
 
 
 @pytest.mark.parametrize("driver", ["reactor", "task"])
+@pytest.mark.parametrize("style", ["function", "loop"])
 @pytest.mark.parametrize("leave", ["client closes", "server closes", "client vanishes"])
 async def test_connections_are_gone_without_the_collector(
-    variant: Variant, driver: str, leave: str, monkeypatch: pytest.MonkeyPatch
+    variant: Variant, driver: str, style: str, leave: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if leave == "client vanishes" and variant.transport == "polling":
         pytest.skip("whoever polls is missed after its time only; that is the heartbeat's test")
     monkeypatch.setattr(Server, "_driver", driver)
-    server = Server(config={}, port=0, transformer=variant.transformer, **variant.options)
     handled = 0
 
-    @server.on_message
-    def answer(connection: Any, message: Any) -> None:
+    async def loop(connection: Connection) -> None:
+        async for message in connection:
+            answer(connection, message)
+
+    def answer(connection: Connection, message: Any) -> None:
         nonlocal handled
         handled += 1
         if leave == "server closes":
             connection.close(4000)
         else:
             connection.send_nowait(message)
+
+    options = {**variant.options, "close_timeout": 0.1}  # after which what looks after a loop's end lets go of it
+    handler = loop if style == "loop" else None
+    server = Server(handler, config={}, port=0, transformer=variant.transformer, **options)
+    if handler is None:
+        server.on_message(answer)
 
     async def visit() -> None:
         async with variant.connect(dialing(server), variant.pathname) as client:
@@ -205,6 +214,7 @@ async def test_connections_are_gone_without_the_collector(
         for _ in range(3):
             await visit()
         await gone(server)
+        await trio.sleep(0.15)
         gc.collect()
         gc.disable()
         before = alive()
@@ -212,6 +222,9 @@ async def test_connections_are_gone_without_the_collector(
             await visit()
         await gone(server)
         assert handled == 28
+        with trio.move_on_after(5 if style == "loop" else 0):
+            while alive() != before:  # noqa: ASYNC110
+                await trio.sleep(0.02)
         assert alive() == before
 
 

@@ -21,6 +21,33 @@ def make_server(handler: Any = None, **options: Any) -> Server:
 # -- reading
 
 
+@pytest.mark.parametrize("how", ["cancelled", "given a message"])
+async def test_who_is_about_to_go_makes_room(how: str) -> None:
+    async def handler(connection: Connection) -> None:
+        async def read() -> None:
+            with scope:
+                got.append(await anext(connection))
+
+        scope = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            if how == "cancelled":
+                scope.cancel()
+            else:
+                connection.message('"to the first"')  # as a host gives it
+            await connection.send("now")
+            got.append(await anext(connection))
+
+    got: list[str] = []
+    async with memory_host(make_server(handler)) as host, connect_websocket(host.dial) as client:
+        assert await client.receive() == "now"
+        await client.send("to the second")
+        with pytest.raises(ConnectionClosed):
+            await client.receive()
+    assert got == (["to the first"] if how != "cancelled" else []) + ["to the second"]
+
+
 async def test_only_one_task_reads() -> None:
     async def handler(connection: Connection) -> None:
         async with trio.open_nursery() as nursery:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 import trio.lowlevel
 
-from ahtransport import Connection, Server
-from ahtransport.testing import connect_websocket, running
+from ahtransport import Connection, ConnectionClosed, Server
+from ahtransport.testing import PrimusClient, connect_websocket, running
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
     from ahtransport._net.channel import OnSocket
+
+drivers = pytest.mark.parametrize("driver", ["reactor", "task"])
 
 
 class CountingSocket:
@@ -37,64 +44,180 @@ def count_sends(connection: Connection) -> list[int]:
     return counting.sent
 
 
-class Gate:
-    """A handler that begins to read when it is told to."""
+@asynccontextmanager
+async def client_of(server: Server) -> AsyncIterator[tuple[PrimusClient, trio.SocketStream]]:
+    """Connect to a server that runs; gives the client and its stream."""
 
-    def __init__(self, pause: bool = False, size: int = 1) -> None:
+    stream = await trio.open_tcp_stream(*server.addresses[0])
+
+    async def dial() -> trio.abc.Stream:
+        return stream
+
+    async with connect_websocket(dial) as client:
+        yield client, stream
+
+
+class Gate:
+    """A handler that begins to read when it is told to, and then answers."""
+
+    def __init__(self, answer: Callable[[Connection, Any], Awaitable[None]]) -> None:
         self.begin = trio.Event()
         self.connection: Connection | None = None
-        self.pause = pause
-        self.size = size
+        self.answer = answer
 
     async def handle(self, connection: Connection) -> None:
         self.connection = connection
         await self.begin.wait()
         async for message in connection:
-            if self.pause:
-                await trio.lowlevel.checkpoint()
-            await connection.send(message * self.size)
+            await self.answer(connection, message)
 
     async def holds(self, count: int) -> Connection:
+        """Wait until so many messages are there."""
         while self.connection is None or len(self.connection._inbox) < count:  # noqa: ASYNC110 -- nobody tells
             await trio.sleep(0.001)
         return self.connection
 
 
-async def answers(gate: Gate, count: int = 8, message: str = "x") -> tuple[list[Any], list[int]]:
-    """Give what came back, and how much each ``send`` was given."""
+async def answers(answer: Callable[[Connection, Any], Awaitable[None]], count: int = 8) -> tuple[list[Any], list[int]]:
+    """Give what came back to so many messages, and how much each ``send`` was given."""
+    gate = Gate(answer)
     server = Server(gate.handle, config={}, transformer="websockets", port=0)
-    async with running(server):
-        host, port = server.addresses[0]
-
-        async def dial() -> trio.abc.Stream:
-            return await trio.open_tcp_stream(host, port)
-
-        async with connect_websocket(dial) as client:
-            with trio.fail_after(60):
-                for _ in range(count):
-                    await client.send(message)
-                sent = count_sends(await gate.holds(count))
-                gate.begin.set()
-                got = [await client.receive() for _ in range(count)]
-                # And one by one again, at once.
-                await client.send("y")
-                got.append(await client.receive())
+    async with running(server), client_of(server) as (client, _):
+        with trio.fail_after(60):
+            for number in range(count):
+                await client.send(number)
+            sent = count_sends(await gate.holds(count))
+            gate.begin.set()
+            got = [await client.receive() for _ in range(count)]
+            # And one by one again, at once.
+            await client.send(9)
+            got.append(await client.receive())
     return got, sent
 
 
+async def echo(connection: Connection, message: Any) -> None:
+    await connection.send(message)
+
+
 async def test_answers_leave_together() -> None:
-    got, sent = await answers(Gate())
-    assert got == ["x"] * 8 + ["y"]
-    assert sent[:2] == [8 * 5, 5]
+    got, sent = await answers(echo)
+    assert got == [*range(8), 9]
+    assert sent == [8 * 3, 3]
 
 
-async def test_much_leaves_in_pieces() -> None:
-    got, sent = await answers(Gate(size=20_000))
-    assert got == ["x" * 20_000] * 8 + ["y" * 20_000]
-    assert len(sent) >= 8  # each is large enough to leave alone
+async def test_what_is_large_leaves_at_once() -> None:
+    async def much(connection: Connection, message: Any) -> None:
+        await connection.send([message, "x" * 20_000])
+
+    got, sent = await answers(much)
+    assert [number for number, _ in got] == [*range(8), 9]
+    assert len(sent) == 9
 
 
 async def test_a_task_that_waits_for_something_else_holds_nothing_up() -> None:
-    got, sent = await answers(Gate(pause=True))
-    assert got == ["x"] * 8 + ["y"]
-    assert len(sent) > 2
+    async def pause(connection: Connection, message: Any) -> None:
+        await connection.send(message)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+
+    got, sent = await answers(pause)
+    assert got == [*range(8), 9]
+    assert sent == [3] * 9
+
+
+async def test_a_task_that_computes_holds_nothing_up() -> None:
+    async def compute(connection: Connection, message: Any) -> None:
+        await connection.send(message)
+        time.sleep(0.003)  # noqa: ASYNC251 -- as somebody's handler may do
+
+    got, sent = await answers(compute)
+    assert got == [*range(8), 9]
+    assert max(sent) <= 2 * 3
+
+
+async def test_what_is_sent_behind_a_backlog_counts_at_once() -> None:
+    refused: list[int] = []
+    done = trio.Event()
+
+    async def handle(connection: Connection) -> None:
+        gate.connection = connection
+        await gate.begin.wait()
+        while not connection._link.buffered:
+            connection.send_nowait("x" * 8000)  # until the kernel takes no more
+        await anext(connection)  # with more that wait
+        for number in range(60):
+            try:
+                connection.send_nowait("y" * 16_000)
+            except trio.WouldBlock:
+                refused.append(number)
+                break
+        done.set()
+        await trio.sleep_forever()
+
+    gate = Gate(echo)
+    server = Server(handle, config={}, transformer="websockets", port=0)
+    async with running(server), client_of(server) as (client, _):
+        with trio.fail_after(60):
+            for number in range(5):
+                await client.send(number)
+            await gate.holds(5)
+            gate.begin.set()
+            await done.wait()
+        assert refused
+        assert refused[0] <= 5  # at high_water, 64 KiB
+
+
+async def serve_until(
+    stop: trio.CancelScope, server: Server, *, task_status: trio.TaskStatus[list[tuple[str, int]]]
+) -> None:
+    with stop:
+        await server.serve(task_status=task_status)
+
+
+@drivers
+async def test_what_was_sent_before_the_server_is_cancelled_leaves(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "_driver", driver)
+    for _ in range(10):  # the order in which trio runs tasks is a matter of chance
+        stop = trio.CancelScope()
+
+        async def last(connection: Connection, message: Any, stop: trio.CancelScope = stop) -> None:
+            await connection.send(message)
+            stop.cancel()
+            await trio.sleep_forever()
+
+        gate = Gate(last)
+        server = Server(gate.handle, config={}, transformer="websockets", port=0)
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_until, stop, server)
+            async with client_of(server) as (client, _):
+                with trio.fail_after(60):
+                    for number in range(5):
+                        await client.send(number)
+                    await gate.holds(5)
+                    gate.begin.set()
+                    assert await client.receive() == 0
+
+
+@drivers
+async def test_who_says_no_more_still_hears(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Server, "_driver", driver)
+
+    async def handle(connection: Connection) -> None:
+        async for message in connection:
+            await connection.send(message)
+            await trio.lowlevel.checkpoint()
+
+    server = Server(handle, config={}, transformer="websockets", port=0)
+    async with running(server):
+        for _ in range(10):
+            async with client_of(server) as (client, stream):
+                await stream.send_all(b"".join(b"\x81\x81\0\0\0\0%d" % number for number in range(5)))
+                await stream.send_eof()
+                got = []
+                with trio.fail_after(60), suppress(ConnectionClosed):
+                    while True:
+                        got.append(await client.receive())
+                assert got[:1] == [0]  # what the handler has sent by then

@@ -6,7 +6,7 @@ import pytest
 import trio
 from outcome import Error
 
-from ahtransport._sleep import AWAKE, is_asleep, sleep, wake
+from ahtransport._sleep import is_asleep, sleep, wake
 
 
 class Sleeper:
@@ -19,9 +19,7 @@ class Sleeper:
     async def run(self) -> None:
         self.task = trio.lowlevel.current_task()
         while True:
-            result = await sleep(self.task, self)
-            if result is not AWAKE:
-                result.unwrap()
+            await sleep(self.task, self)
             self.woken += 1
 
     @property

@@ -41,7 +41,7 @@ class _Nowhere:
     def uncork(self) -> None:
         """Nothing goes here."""
 
-    def soon(self, callback: Callable[[], None]) -> None:
+    def next(self, callback: Callable[[], None]) -> None:
         """Nobody asks this: a connection that collects has a stream."""
         raise NotImplementedError  # pragma: no cover
 
@@ -72,6 +72,7 @@ class Half(Touched):
         "_calls",
         "_close",
         "_collecting",
+        "_collecting_until",
         "_farewell",
         "_garbled",
         "_goodbye",
@@ -125,13 +126,14 @@ class Half(Touched):
     _jobs: deque[tuple[Callable[..., Any], tuple[Any, ...]]]
     _working: bool
     _paused: bool
-    _reader: trio.lowlevel.Task | None  # who waits for a message, or has just been given one
+    _reader: trio.lowlevel.Task | None  # who waits for a message, or was just given one or cancelled
     _handed: Any  # that one
     _garbled: bool  # whether a message could not be decoded; only the first is logged
     # Going out. _collecting: the stream that collects what a task sends while more messages wait for it. _congested:
     # whether something may wait for the client (False while this connection's own messages do only for what left in one
     # piece at the end of a turn, and only until the next is written). _writers: who waits for it to read.
     _collecting: Outlet | None
+    _collecting_until: float  # by time.perf_counter
     _writers: trio.lowlevel.ParkingLot | None
     _sends: int
     _outgoing: deque[Later] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
@@ -11,7 +12,7 @@ from outcome import Error
 from ahtransport._barrier import contained
 from ahtransport._outgoing import Outgoing
 from ahtransport._primus import CONTROLS, as_event
-from ahtransport._sleep import AWAKE, is_asleep, sleep, wake
+from ahtransport._sleep import is_asleep, sleep, wake
 from ahtransport.abc import Ack, Control, Event, Message
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMPTY", "Incoming"]
 
+_STINT: Final = 0.001  # seconds: what a task sends is collected for no longer than that, and one message more
 #: Stands for a queue that nothing has been put into yet.
 EMPTY: Final[Any] = ()
 
@@ -38,40 +40,52 @@ class Incoming(Outgoing):
         return self
 
     async def __anext__(self) -> Any:
-        if self._inbox:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
             if self._inbox:
-                message = self._inbox.popleft()
-                if self._inbox and self._collecting is None:
-                    self._collect()
-                if self._paused:
-                    self._relieve()
-                return message
-        if self._collecting is not None:
-            self._let_go()
-        if self._state != "open" and not self._working:
-            await trio.lowlevel.checkpoint()
-            raise StopAsyncIteration
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is waiting for this connection's messages")
+                await trio.lowlevel.checkpoint_if_cancelled()
+                if self._inbox:
+                    return self._take()
+            if self._collecting is not None:
+                self._let_go()
+            if self._state != "open" and not self._working:
+                await trio.lowlevel.checkpoint()
+                raise StopAsyncIteration
+            if self._reader is None:
+                break
+            if is_asleep(self._reader, self):
+                raise trio.BusyResourceError("another task is waiting for this connection's messages")
+            await trio.lowlevel.checkpoint()  # the other one has a message, or is cancelled: it is about to go
         self._reader = task = trio.lowlevel.current_task()
-        result = await sleep(task, self)
-        self._reader = None
-        if result is not AWAKE:
-            result.unwrap()
+        try:
+            await sleep(task, self)
+        finally:
+            self._reader = None
         message, self._handed = self._handed, None
         if self._inbox:
             self._collect()
         return message
 
+    def _take(self) -> Any:
+        """Take the first message that waits."""
+        message = self._inbox.popleft()
+        if self._inbox:
+            if self._collecting is None:
+                self._collect()
+            elif perf_counter() > self._collecting_until:
+                self._let_go()
+        if self._paused:
+            self._relieve()
+        return message
+
     def _collect(self) -> None:
         """While messages wait for the task that iterates, have what it sends leave in one piece: when none waits any
-        more, or when the task waits for anything else."""
+        more, when the task waits for anything else, or when it takes its time."""
         outlet = self._link.outlet
         if outlet is not None:
             self._collecting = outlet
+            self._collecting_until = perf_counter() + _STINT
             outlet.cork()
-            outlet.soon(self._let_go)
+            outlet.next(self._let_go)
 
     def _let_go(self) -> None:
         outlet, self._collecting = self._collecting, None

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from outcome import Outcome
 
-__all__ = ["AWAKE", "is_asleep", "sleep", "wake"]
+__all__ = ["is_asleep", "sleep", "wake"]
 
-#: What :func:`sleep` gives to a task that :func:`wake` has woken.
-AWAKE: Final[Outcome[None]] = Value(None)
+# What a task gets that is woken.
+_AWAKE: Final[Outcome[None]] = Value(None)
 
 
 def _trap() -> Any:
@@ -37,19 +37,24 @@ _ASLEEP: Final = _trap()
 
 
 @types.coroutine
-def sleep(task: trio.lowlevel.Task, reason: object) -> Generator[Any, Outcome[None], Outcome[None]]:
+def sleep(task: trio.lowlevel.Task, reason: object) -> Generator[Any, Outcome[None], None]:
     """Have the current task sleep until :func:`wake`.
 
     Args:
         task: the current task.
         reason: what it waits for, by which it is found asleep; not None.
 
-    Returns:
-        :data:`AWAKE`; anything else tells why it was not :func:`wake` that ended the wait (it was cancelled, or
-        rescheduled with an error), and is to be unwrapped.
+    Raises:
+        trio.Cancelled: it was cancelled before that.
+        BaseException: it was rescheduled with this error.
     """
     task.custom_sleep_data = reason
-    return (yield _ASLEEP)
+    result = yield _ASLEEP
+    if result is not _AWAKE:
+        try:
+            result.unwrap()
+        finally:
+            del result  # it holds the error, whose traceback holds this frame
 
 
 def is_asleep(task: trio.lowlevel.Task, reason: object) -> bool:
@@ -59,4 +64,4 @@ def is_asleep(task: trio.lowlevel.Task, reason: object) -> bool:
 
 def wake(task: trio.lowlevel.Task) -> None:
     """Wake a task that is asleep."""
-    trio.lowlevel.reschedule(task, AWAKE)
+    trio.lowlevel.reschedule(task, _AWAKE)

@@ -113,7 +113,8 @@ class Outlet(Protocol):
 
     @property
     def straight(self) -> socket.socket | None:
-        """The socket, as long as nothing waits for it and the stream is not ending; else None."""
+        """The socket, as long as nothing waits for it, nothing is being collected and the stream is not ending; else
+        None."""
         ...
 
     @property
@@ -126,16 +127,16 @@ class Outlet(Protocol):
         ...
 
     def cork(self) -> None:
-        """Collect what is written, to send it in one piece, until :meth:`uncork`; harmless when that is done already.
-        What comes to much leaves before."""
+        """Collect what is written, to send it in one piece, until anybody calls :meth:`uncork`; harmless when that is
+        done already. What comes to much leaves before."""
         ...
 
     def uncork(self) -> None:
         """Send what was collected."""
         ...
 
-    def soon(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when other connections and tasks have had their turn."""
+    def next(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the running task has nothing more to do for now."""
         ...
 
 

@@ -30,7 +30,8 @@ CHUNK: Final = 65536
 # A server that closes while unread bytes wait in its kernel makes TCP send a reset, which can overtake the last
 # answer. So reading goes on for this long after the last byte was written (RFC 9112 section 9.6).
 _LINGER: Final = 2.0
-# What is collected while corked leaves when a piece is of so many bytes, or there are so many pieces.
+# What is collected while corked leaves when a piece is of so many bytes, or there are so many pieces. (And where a
+# backlog waits, it joins that at once: there is nothing to be gained, and it is to be counted.)
 _LARGE: Final = 16384
 _MANY: Final = 64
 _NOTHING_YET: Final[Any] = ()  # what a channel has collected that was corked just now: most turns bring one answer
@@ -176,7 +177,7 @@ class Channel(Touched):
                 corked.append(data)
             else:
                 self._corked = [data]
-            if len(data) > _LARGE or len(corked) == _MANY:
+            if self._backlog or len(data) > _LARGE or len(corked) == _MANY:
                 self.uncork()
                 self.cork()
             return not self._backlog
@@ -346,6 +347,10 @@ class Channel(Touched):
     def soon(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when other connections have had their turn."""
         raise NotImplementedError  # pragma: no cover
+
+    def next(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the running task has nothing more to do for now."""
+        self.soon(callback)
 
     def _send_now(self, data: bytes) -> int:
         """Send what leaves without waiting, and tell how much that was: nothing, unless a subclass knows how."""

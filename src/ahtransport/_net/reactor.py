@@ -18,7 +18,7 @@ from ahtransport._barrier import contained
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, NOBODY, OnSocket
 from ahtransport._net.poller import READ, WRITE
-from ahtransport._sleep import AWAKE, is_asleep, sleep, wake
+from ahtransport._sleep import is_asleep, sleep, wake
 
 if TYPE_CHECKING:
     import socket
@@ -108,6 +108,14 @@ class Reactor:
     def soon(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` after whatever is going on."""
         self._soon.append(callback)
+        self._call()
+
+    def next(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after whatever is going on, and before all else that is to be done :meth:`soon`."""
+        self._soon.appendleft(callback)
+        self._call()
+
+    def _call(self) -> None:
         if not self._turning and self._errand is not None and is_asleep(self._errand, self):
             wake(self._errand)
 
@@ -119,9 +127,7 @@ class Reactor:
                 if self._soon:
                     await trio.lowlevel.checkpoint()
                 else:
-                    result = await sleep(task, self)
-                    if result is not AWAKE:
-                        result.unwrap()
+                    await sleep(task, self)
                 self._run_soon()
         finally:
             self._errand = None  # nobody is to be woken any more; whoever closes something now must not fail
@@ -326,6 +332,10 @@ class ReactorChannel(OnSocket):
     def soon(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when the other connections have had their turn."""
         self._reactor.soon(callback)
+
+    def next(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the running task has nothing more to do for now."""
+        self._reactor.next(callback)
 
     def _resumed(self) -> None:
         if not self._going_on:

@@ -215,6 +215,7 @@ class WebSocketWire(FastLane):
 
     def eof(self) -> None:
         """The peer has hung up without a close frame, or after the closing handshake."""
+        self._channel.uncork()  # who hears no more may still be answered
         self._finish(_ABNORMAL, "")
         self._channel.abort()
 
