@@ -236,10 +236,10 @@ def test_f12_four_times_the_input_does_not_take_sixteen_times_as_long(part: str)
         data = ("[" + part * (size // len(part)) + "[]]").encode()
         times = []
         for _ in range(5):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             with contextlib.suppress(ValueError):
                 JSON.encode(JSON.decode(data))
-            times.append(time.perf_counter() - begin)
+            times.append(time.thread_time() - begin)
         return min(times)
 
     gc.disable()

@@ -191,9 +191,9 @@ def test_g11_no_header_is_too_odd(value: str) -> None:
 
 @pytest.mark.parametrize("part", ['"', '\\"', '"\\"', "for=", ',"', ';"a', "[", "a,", "for=10.0.0.2,"])
 def test_f12_the_longest_header_takes_no_time(part: str) -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     ask(("Forwarded", '"' + part * (16_000 // len(part))), (PROTO, part * 1000))
-    assert time.perf_counter() - begin < 0.5
+    assert time.thread_time() - begin < 0.5
 
 
 @pytest.mark.parametrize("entry", ["localhost", "", "10.0.0.0/33", "10.0.0.0-10.0.0.9", "*"])

@@ -158,10 +158,10 @@ def seconds(decode: Any, data: Any) -> float:
     """Give how long it takes to decode or refuse something, the best of three."""
     best = 1e9
     for _ in range(3):
-        before = time.perf_counter()
+        before = time.thread_time()
         with contextlib.suppress(ProtocolError):
             decode(data)
-        best = min(best, time.perf_counter() - before)
+        best = min(best, time.thread_time() - before)
     return best
 
 

@@ -96,12 +96,14 @@ async def test_a11_variations_of_the_handshake(attack: bytes, status: int) -> No
         assert target.opened == 1 + (status == 101)
 
 
-async def _seconds(target: Target, attack: bytes) -> float:
-    best = 1.0
-    for _ in range(5):
-        start = time.perf_counter()
-        assert (await target.exchange(attack)).status == 101
-        best = min(best, time.perf_counter() - start)
+async def _seconds(target: Target, *attacks: bytes) -> list[float]:
+    """Give the least processor time that each of them takes, ours and the server's, which is in the same thread."""
+    best = [1.0] * len(attacks)
+    for _ in range(8):
+        for place, attack in enumerate(attacks):
+            start = time.thread_time()
+            assert (await target.exchange(attack)).status == 101
+            best[place] = min(best[place], time.thread_time() - start)
     return best
 
 
@@ -116,7 +118,7 @@ async def test_a12_long_values_cost_no_more_than_they_are_long(name: str, shape:
         return upgrade(line, without=["Connection"]) if name.endswith(",") else upgrade(line)
 
     async with under_attack() as target:
-        half, whole = await _seconds(target, attack(3950)), await _seconds(target, attack(7900))
+        half, whole = await _seconds(target, attack(3950), attack(7900))
         assert whole < 0.02
         assert whole < 2.5 * max(half, 0.004)  # what takes less is lost in the noise
 

@@ -290,9 +290,9 @@ def test_d14_messagepack_that_is_none(data: bytes) -> None:
     """D14: refused, and at once."""
     best = 1e9
     for _ in range(5):
-        before = time.perf_counter()
+        before = time.thread_time()
         refused(messagepack_codec(), data)
-        best = min(best, time.perf_counter() - before)
+        best = min(best, time.thread_time() - before)
     assert best < (0.001 if len(data) < 10_000 else 0.05)
 
 
@@ -312,10 +312,10 @@ def test_d3_a_name_that_is_a_number() -> None:
 def test_f12_a_megabyte_of_anything_takes_no_time(filler: str) -> None:
     """F12: headers, ids and namespaces are read in linear time."""
     for head in ("2", "51-", "2/", '2["', "3", ""):
-        before = time.perf_counter()
+        before = time.thread_time()
         with contextlib.suppress(ProtocolError):
             text_codec().decode(head + filler * 1_000_000)
-        assert time.perf_counter() - before < 0.5
+        assert time.thread_time() - before < 0.5
 
 
 def test_the_seam_itself() -> None:
