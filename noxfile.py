@@ -216,7 +216,8 @@ def browser(session: nox.Session) -> None:
     session.install("-e", ".[test,browser]")
     # The variable makes a browser that is not there a failure; else these tests would only be skipped.
     env = {"AHTRANSPORT_BROWSER": "1", "CHROMIUM": chromium}
-    session.run("pytest", *in_processes(), "-m", "browser", "tests/browser", *session.posargs, env=env)
+    # In one process: a page, its browser and its server are three already.
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs, env=env)
 
 
 def find_chromium() -> str | None:

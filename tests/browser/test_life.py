@@ -56,8 +56,7 @@ def test_a_server_that_restarts(own_site: Site, mode: Mode, how: int, tab: OpenT
     page.until("async () => (await bench.client.detailsView()).data.pendingActions === 1")
     for round in (1, 2):
         own_site.stop(how)
-        page.wait_for("reconnecting", round)
-        assert page.run("() => bench.client.state") == "reconnecting"
+        page.until("() => bench.client.state === 'reconnecting'")
         if round == 1:
             assert page.run("() => pending")[1]["code"] == "DISCONNECTED"
         own_site.start()
