@@ -12,6 +12,7 @@ import trio.lowlevel
 
 from ahtransport import Connection, ConnectionClosed, Server
 from ahtransport.testing import PrimusClient, connect_websocket, running
+from ahtransport.testing._contract.tools import Gate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,25 +58,12 @@ async def client_of(server: Server) -> AsyncIterator[tuple[PrimusClient, trio.So
         yield client, stream
 
 
-class Gate:
-    """A handler that begins to read when it is told to, and then answers."""
-
-    def __init__(self, answer: Callable[[Connection, Any], Awaitable[None]]) -> None:
-        self.begin = trio.Event()
-        self.connection: Connection | None = None
-        self.answer = answer
-
-    async def handle(self, connection: Connection) -> None:
-        self.connection = connection
-        await self.begin.wait()
-        async for message in connection:
-            await self.answer(connection, message)
-
-    async def holds(self, count: int) -> Connection:
-        """Wait until so many messages are there."""
-        while self.connection is None or len(self.connection._inbox) < count:  # noqa: ASYNC110 -- nobody tells
-            await trio.sleep(0.001)
-        return self.connection
+async def holding(gate: Gate, count: int) -> Connection:
+    """Wait until so many messages are there."""
+    while not gate.holds(count):  # noqa: ASYNC110 -- nobody tells
+        await trio.sleep(0.001)
+    assert gate.connection is not None
+    return gate.connection
 
 
 async def answers(answer: Callable[[Connection, Any], Awaitable[None]], count: int = 8) -> tuple[list[Any], list[int]]:
@@ -86,7 +74,7 @@ async def answers(answer: Callable[[Connection, Any], Awaitable[None]], count: i
         with trio.fail_after(60):
             for number in range(count):
                 await client.send(number)
-            sent = count_sends(await gate.holds(count))
+            sent = count_sends(await holding(gate, count))
             gate.begin.set()
             got = [await client.receive() for _ in range(count)]
             # And one by one again, at once.
@@ -160,7 +148,7 @@ async def test_what_is_sent_behind_a_backlog_counts_at_once() -> None:
         with trio.fail_after(60):
             for number in range(5):
                 await client.send(number)
-            await gate.holds(5)
+            await holding(gate, 5)
             gate.begin.set()
             await done.wait()
         assert refused
@@ -196,7 +184,7 @@ async def test_what_was_sent_before_the_server_is_cancelled_leaves(
                 with trio.fail_after(60):
                     for number in range(5):
                         await client.send(number)
-                    await gate.holds(5)
+                    await holding(gate, 5)
                     gate.begin.set()
                     assert await client.receive() == 0
 

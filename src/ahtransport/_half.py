@@ -35,16 +35,6 @@ class _Nowhere:
         """Nothing goes here."""
         return False
 
-    def cork(self) -> None:
-        """Nothing goes here."""
-
-    def uncork(self) -> None:
-        """Nothing goes here."""
-
-    def next(self, callback: Callable[[], None]) -> None:
-        """Nobody asks this: a connection that collects has a stream."""
-        raise NotImplementedError  # pragma: no cover
-
 
 NOWHERE: Final = _Nowhere()
 
@@ -57,7 +47,7 @@ class Touched:
     _application: Application
     _congested: bool  # see Half
     _link: Link
-    _outlet: Outlet  # where frames for everybody go
+    _outlet: Outlet | _Nowhere  # where frames for everybody go
     _state: Literal["open", "closing", "closed"]
     _transformer: Transformer
 

@@ -57,6 +57,7 @@ def test_a_server_that_restarts(own_site: Site, mode: Mode, how: int, tab: OpenT
     for round in (1, 2):
         own_site.stop(how)
         page.until("() => bench.client.state === 'reconnecting'")
+        page.wait_for("reconnecting", round)
         if round == 1:
             assert page.run("() => pending")[1]["code"] == "DISCONNECTED"
         own_site.start()

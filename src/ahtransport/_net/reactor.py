@@ -269,8 +269,7 @@ class ReactorChannel(OnSocket):
 
     def end(self) -> None:
         """The reactor ends; what a handler has sent just before that leaves as far as it can."""
-        if self._corked is not None:
-            self.uncork()
+        self.uncork()
         self.abort()
 
     def _want(self, interest: int) -> None:

@@ -40,8 +40,7 @@ class TaskChannel(Channel):
             with contained("a connection's protocol"), self._scope:
                 await self._read_loop()
         finally:
-            if self._corked is not None:
-                self.uncork()  # what a handler has sent just before this leaves as far as it can
+            self.uncork()  # what a handler has sent just before this leaves as far as it can
             self.abort()
             self._forget()
             with trio.CancelScope(shield=True), contained("closing a connection"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +11,15 @@ import trio.lowlevel
 
 from ahtransport._errors import ConnectionClosed
 from ahtransport.abc import Event
-from ahtransport.testing._contract.tools import CLOSE, OnStage, ask, echo, ended, in_memory, take
+from ahtransport.testing._contract.tools import CLOSE, Gate, OnStage, ask, echo, ended, in_memory, take
 from ahtransport.testing._stage import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ahtransport._connection import Connection
     from ahtransport._server import Server
+    from ahtransport.testing._clients import MessageClient
     from ahtransport.testing._stage import Stage
 
 
@@ -61,6 +62,18 @@ async def leak_a_cancellation() -> None:
 
 
 FAILURES = [fail_plainly, fail_in_a_group, fail_in_a_nursery, leave, fail_gravely, leak_a_cancellation]
+
+
+@asynccontextmanager
+async def held(stage: Stage, answer: Callable[[Connection, Any], Awaitable[object]]) -> AsyncIterator[MessageClient]:
+    """Connect a client to a task that begins with five messages waiting for it, the numbers 0 to 4."""
+    gate = Gate(answer)
+    async with stage.serving(stage.server(gate.handle)), stage.connect() as client:
+        for number in range(5):
+            await client.send(number)
+        await stage.eventually(lambda: gate.holds(5))
+        gate.begin.set()
+        yield client
 
 
 class EventStyle:
@@ -156,7 +169,7 @@ class Handlers(OnStage):
                         assert [connection.state for connection, _ in record.errors] == ["open"]
                         return
                 elif where != "on_open":
-                    with contextlib.suppress(ConnectionClosed):  # a task may have failed before
+                    with suppress(ConnectionClosed):  # a task may have failed before
                         await client.send("fail")
                 await ended(client)
                 stage.check_closed(client, 1011)
@@ -219,22 +232,14 @@ class Handlers(OnStage):
             assert await ask(canary, "still here") == "still here"
 
     async def test_what_a_task_has_sent_does_not_wait_for_it(self, stage: Stage) -> None:
-        begin, go_on = trio.Event(), trio.Event()
-        connections: list[Connection] = []
+        go_on = trio.Event()
 
-        async def handler(connection: Connection) -> None:
-            connections.append(connection)
-            await begin.wait()
-            async for message in connection:
-                await connection.send(message)
-                if message == 1:  # with more that wait
-                    await go_on.wait()
+        async def answer(connection: Connection, message: Any) -> None:
+            await connection.send(message)
+            if message == 1:  # with more that wait
+                await go_on.wait()
 
-        async with stage.serving(stage.server(handler)), stage.connect() as client:
-            for number in range(5):
-                await client.send(number)
-            await stage.eventually(lambda: bool(connections) and len(connections[0]._inbox) == 5)
-            begin.set()
+        async with held(stage, answer) as client:
             assert await take(client, 2) == [0, 1]
             go_on.set()
             assert await take(client, 3) == [2, 3, 4]
@@ -242,27 +247,18 @@ class Handlers(OnStage):
 
     @pytest.mark.parametrize("how", ["fails", "closes", "returns"])
     async def test_what_a_task_has_sent_before_its_end_arrives(self, stage: Stage, how: str) -> None:
-        begin = trio.Event()
-        connections: list[Connection] = []
+        async def answer(connection: Connection, message: Any) -> str:
+            await connection.send(message)
+            if message == 2:
+                if how == "fails":
+                    raise RuntimeError("a bug")
+                if how == "closes":
+                    connection.close(4000, "enough")
+                    await trio.sleep_forever()
+                return "over"
+            return "more"
 
-        async def handler(connection: Connection) -> None:
-            connections.append(connection)
-            await begin.wait()
-            async for message in connection:
-                await connection.send(message)
-                if message == 2:
-                    if how == "fails":
-                        raise RuntimeError("a bug")
-                    if how == "closes":
-                        connection.close(4000, "enough")
-                        await trio.sleep_forever()
-                    return
-
-        async with stage.serving(stage.server(handler)), stage.connect() as client:
-            for number in range(5):
-                await client.send(number)
-            await stage.eventually(lambda: bool(connections) and len(connections[0]._inbox) == 5)
-            begin.set()
+        async with held(stage, answer) as client:
             assert await ended(client) == [0, 1, 2]
             stage.check_closed(client, {"fails": 1011, "closes": 4000, "returns": 1000}[how])
 

@@ -6,15 +6,18 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from ahtransport._errors import ConnectionClosed
 from ahtransport.testing._stage import run_on_stage
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ahtransport._connection import Connection
     from ahtransport.testing._clients import MessageClient
 
-__all__ = ["CLOSE", "CountingParser", "OnStage", "ask", "echo", "ended", "in_memory", "take"]
+__all__ = ["CLOSE", "CountingParser", "Gate", "OnStage", "ask", "echo", "ended", "in_memory", "take"]
 
 CLOSE = "primus::server::close"
 
@@ -59,6 +62,31 @@ async def ended(client: MessageClient) -> list[Any]:
             messages.append(await client.receive())
     except ConnectionClosed:
         return messages
+
+
+class Gate:
+    """A handler that begins to read when it is told to, and answers each message until an answer gives "over".
+
+    Attributes:
+        begin: to be set when it may begin.
+    """
+
+    def __init__(self, answer: Callable[[Connection, Any], Awaitable[object]]) -> None:
+        self.begin = trio.Event()
+        self.connection: Connection | None = None
+        self._answer = answer
+
+    async def handle(self, connection: Connection) -> None:
+        """Handle a connection: the server's handler."""
+        self.connection = connection
+        await self.begin.wait()
+        async for message in connection:
+            if await self._answer(connection, message) == "over":
+                return
+
+    def holds(self, count: int) -> bool:
+        """Tell whether so many messages wait for it."""
+        return self.connection is not None and len(self.connection._inbox) == count
 
 
 class CountingParser:
