@@ -107,14 +107,16 @@ static double gate(const char *word) {
 // runs for a lap before it counts: until `sent` has grown by `lap`. That has to be 20 messages for each connection, as a
 // Linux that has not received for a while acknowledges the next 16 pieces at once, each with a packet of its own. (With
 // thousands of connections each is silent for so long between two messages that it always does.)
-// `later` shifts the times of what is in flight: a wait at a gate is not the server's.
+// `later` shifts the times of what is in flight: a wait at a gate is not the server's. `rest`, if there is one, ends
+// what is in flight before others have their turn.
 static int slices = 1, measuring;
 static const double SHORTEST_LAP = 0.1, LONGEST_LAP = 2;  // seconds
 static double measure(double secs, const long *count, const long *sent, long lap, void (*pump_until)(double),
-                      void (*later)(double)) {
+                      void (*later)(double), void (*rest)(void)) {
   double seconds = 0;
   for (int i = 0; i < slices; i++) {
     if (slices > 1) {
+      if (rest) rest();
       later(gate("waiting"));
       double start = now();
       long enough = *sent + lap;

@@ -68,9 +68,8 @@ class Scenario:
 
     @property
     def sliced(self) -> bool:
-        """Whether all servers take turns, a slice of the time each; else one is measured after the other: those that
-        poll would find that their idle connections have been closed meanwhile."""
-        return self.kind in ("load", "scale") and self.generator == "wsload"
+        """Whether all servers take turns, a slice of the time each; else one is measured after the other."""
+        return self.kind in ("load", "scale")
 
     def generator_arguments(self, conns: int) -> list[str]:
         """Give the arguments for this number of connections."""

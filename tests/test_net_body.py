@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ahtransport._errors import Reject
-from ahtransport._net.body import Body
+from ahtransport._net.body import EMPTY, Body, Whole
 from ahtransport._net.chunked import ChunkedDecoder
 
 
@@ -119,6 +119,22 @@ async def test_one_byte_past_the_limit(length: int | None) -> None:
     with pytest.raises(Reject) as caught:
         await one.read(5)
     assert caught.value.status == 413
+
+
+async def test_a_body_that_came_with_its_head() -> None:
+    one = Whole(b"123456")
+    assert one.complete
+    assert one.feed(b"GET") == b"GET"
+    assert one.read_now(6) == await one.read(6) == b"123456"
+    assert one.read_now(5) is None
+    with pytest.raises(Reject) as caught:
+        await one.read(5)
+    assert caught.value.status == 413
+    assert await EMPTY.read(0) == b""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await one.read(6)
+    assert scope.cancelled_caught
 
 
 async def test_a_length_over_the_limit_is_refused_before_it_comes() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ahtransport._errors import Reject
-from ahtransport._net.head import Head, HeadReader, Limits, parse_head
+from ahtransport._net.head import Head, HeadReader, Limits, parse_head, plain_head
 
 TINY = Limits(request_line=40, line=30, total=60, fields=3)
 
@@ -75,6 +75,55 @@ def test_a_nul_is_refused_at_once_wherever_it_is() -> None:
     assert read(b"GET / HTTP/1.1\r\na: \0\r\n", []) == ("refused", 400)
     assert read(b"GET / HTTP/1.1\r\na: \0", []) == ("refused", 400)
     assert read(b"GET / HTTP/1.1\r\na: b\r\n\r\n\0", [])[0] == "head"  # that belongs to something else
+
+
+def heads(data: bytes, limits: Limits) -> object:
+    """Read a head the long way; gives what is in it and where it ends, or None."""
+    try:
+        end = HeadReader(limits).end(bytearray(data))
+        return None if end is None else (*contents(parse_head(data[:end])), end)
+    except Reject:
+        return None
+
+
+def contents(head: Head) -> tuple[object, ...]:
+    return tuple(dict(value) if (value := getattr(head, name)) is head.headers else value for name in Head.__slots__)
+
+
+plain = st.lists(
+    st.sampled_from(
+        [
+            *(b"GET / HTTP/1.1\r\n", b"POST /p?q HTTP/1.1\r\n", b"GET /x HTTP/1.0\r\n"),
+            *(b"Host: h\r\n", b"a_b:c\r\n", b"a: b\n", b"Content-Length: 3\r\n"),
+            *(b"Upgrade: websocket\r\nConnection: upgrade\r\n", b"\r\n", b"\n", b"\0", b"x" * 20),
+        ]
+    ),
+    max_size=9,
+).map(b"".join)
+
+
+@given(plain, st.sampled_from([TINY, Limits()]))
+def test_the_short_way_reads_what_the_long_way_reads(data: bytes, limits: Limits) -> None:
+    for text in (data, b"GET /path HTTP/1.1\r\nHost: h\r\n" + data):
+        found = plain_head(text, limits)
+        if found is not None:
+            assert (*contents(found[0]), found[1]) == heads(text, limits)
+
+
+def test_the_short_way_has_the_same_limits() -> None:
+    first = b"GET " + b"/" * (40 - 13) + b" HTTP/1.1"
+    for text in (first + b"\r\nHost: h\r\n\r\n", b"GET / HTTP/1.1\r\nHost:h\r\nb:" + b"c" * 15 + b"\r\n\r\n"):
+        assert plain_head(text, TINY) is not None
+        assert heads(text, TINY) is not None
+    fields = b"GET / HTTP/1.1\r\nHost:h\r\n" + b"a:\r\n" * 3
+    assert plain_head(fields + b"\r\n", Limits(fields=4)) is not None
+    for text, limits in (
+        (b"GET /" + first[4:] + b"\r\nHost: h\r\n\r\n", TINY),
+        (fields + b"\r\n", TINY),
+        (b"GET / HTTP/1.1\r\nHost:h\r\nb:" + b"c" * 29 + b"\r\n\r\n", TINY),
+    ):
+        assert plain_head(text, limits) is None
+        assert heads(text, limits) is None
 
 
 def parse(text: str) -> Head:

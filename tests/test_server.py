@@ -218,6 +218,11 @@ async def test_the_longest_route_wins() -> None:
             assert (response.status, response.body) == (426, b"Upgrade Required"), path
             assert response.headers["upgrade"] == "websocket"
             assert "no-store" in response.headers["cache-control"]
+        server.route("/primus", answer("later"))  # (the transformer's path, as before)
+        server.route("/primus/", answer("later"))
+        assert (await fetch(host.stream(), "GET", "/primus/")).status == 426
+        server.route("/primus/mine", answer("now"))
+        assert (await fetch(host.stream(), "GET", "/primus/mine")).body == b"now"
     with pytest.raises(ValueError, match="slash"):
         server.route("api", answer("x"))
 

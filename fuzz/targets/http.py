@@ -15,13 +15,12 @@ from ahtransport._errors import Reject
 from ahtransport._net.body import Body
 from ahtransport._net.chunked import ChunkedDecoder
 from ahtransport._net.handshake import accept_headers, check_upgrade
-from ahtransport._net.head import HeadReader, Limits, parse_head
+from ahtransport._net.head import Head, HeadReader, Limits, parse_head, plain_head
 from ahtransport.testing import frame_bytes, leftovers, memory_host
 from fuzz.core import no_tracebacks, pieces, target
 
 if TYPE_CHECKING:
     from ahtransport import Connection
-    from ahtransport._net.head import Head
     from ahtransport.testing import MemoryStream
 
 _GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -68,10 +67,15 @@ def head(data: bytes) -> None:
     whole, cut = _read(stream, 0), _read(stream, seed)
     assert cut[0] == whole[0]
     assert cut == whole or whole[0] == "refused"  # perhaps for another reason, when less of it is there
+    plain = plain_head(stream, _SMALL)
     if whole[0] != "head":
+        assert plain is None
         return
     raw = stream[: whole[1]]
     parsed = parse_head(raw)
+    if plain is not None:
+        assert plain[1] == whole[1]
+        assert all(getattr(plain[0], name) == getattr(parsed, name) for name in Head.__slots__)
     assert parsed.target.startswith("/") or parsed.target == "*"
     assert parsed.length is None or parsed.length >= 0
     for name, value in parsed.headers.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport._primus import CONTROLS, Codec, as_event
-from ahtransport.abc import Control, Event, Message
+from ahtransport.abc import Control, Event, Message, Packet
 from fuzz.core import target, text_of
 
 _DEPTH = 8
@@ -139,7 +139,14 @@ def primus(data: bytes) -> None:
     if isinstance(event, Event):
         assert type(event.name) is str
         assert event.ack is None or event.ack > 0
-    payload = codec.encode(event)
-    decoded = codec.decode(payload.data if binary else payload.data.decode())
+    # What counts is the value: an integer too large for a double is written as JavaScript does, 2e+62, and comes back
+    # as a float, which msgspec writes 2e62.
+    once = _there_and_back(codec, event)
+    assert repr(_there_and_back(codec, as_event(once.data) or once)) == repr(once)  # NaN is not itself
+
+
+def _there_and_back(codec: Codec, packet: Packet) -> Message:
+    payload = codec.encode(packet)
+    decoded = codec.decode(payload.data if payload.binary else payload.data.decode())
     assert isinstance(decoded, Message)
-    assert repr(codec.encode(as_event(decoded.data) or decoded).data) == repr(payload.data)
+    return decoded

@@ -26,6 +26,7 @@ class Answering(Observing):
 
     _entrance: Sequence[Callable[[Request], None]]  # who looks at each request before anything else does
     _files: StaticFiles | None
+    _homes: dict[str, Mount]  # where requests have come to by now for which there is but one transformer
 
     @property
     def stopping(self) -> bool:
@@ -65,18 +66,24 @@ class Answering(Observing):
             raise
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
-        if self._browser is not None and self._files is not None:
-            answer = self._browser.answer(request)
-            if answer is not None:
-                return answer
-        mount, handler = self._find(request)
+        handler = None
+        mount = self._homes.get(request.path)
+        if mount is None:
+            if self._browser is not None and self._files is not None:
+                answer = self._browser.answer(request)
+                if answer is not None:
+                    return answer
+            mount, handler = self._find(request)
+            if mount is not None and self._is_home(mount, request.path):
+                self._homes[request.path] = mount
         if mount is not None:
             try:
                 given = mount.handle_request(request)
             except Reject as refusal:
                 self._count(request, refusal)
                 raise
-            return self._counting(request, given) if iscoroutine(given) else given
+            # (Most are there already, or will be, without anybody who waits for them.)
+            return self._counting(request, given) if type(given) is not Response and iscoroutine(given) else given
         if handler is not None:
             return handler(request)
         raise Reject(404, "not found")
@@ -141,3 +148,9 @@ class Answering(Observing):
         if best < 0 and self._files is not None:
             handler = self._files
         return mount, handler
+
+    def _is_home(self, mount: Mount, path: str) -> bool:
+        """Tell whether a path is a transformer's whatever else the request says: no route can be more precise, and no
+        other transformer is there."""
+        alone = [other.pathname for other in self._mounts].count(mount.pathname) == 1
+        return alone and path in (mount.pathname, f"{mount.pathname}/")

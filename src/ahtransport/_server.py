@@ -118,6 +118,7 @@ class Server(Answering):
         namespaces = Namespaces(shared) if old is None else old.moved(shared)
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
+        self._homes = {}
         if config.servers.websocket.enabled:
             guards = self._limits.admission, self._limits.rates
             self._mounts = [Mount(namespaces, config, choice, self._cors, *guards) for choice in choices(config)]

@@ -158,6 +158,7 @@ class Arena:
         ended = [connection.id for connection, _, _ in self.closed]
         assert sorted(ended) == sorted(connection.id for connection in self.opened)
         assert not transformer._sessions
+        assert not transformer._polling
         await trio.sleep(30)  # idle streams are hung up, reading ends
         assert leftovers(self.server) == []
         assert len(self.server._application.deadlines) == 0

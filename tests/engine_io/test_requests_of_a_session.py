@@ -8,7 +8,7 @@ import trio.testing
 
 from ahtransport import ConnectionClosed
 from ahtransport.testing import fetch
-from engine_io.support import arena
+from engine_io.support import PLAIN_TEXT, arena
 
 INTERVAL, TIMEOUT = 25, 20
 
@@ -253,3 +253,48 @@ async def test_c12_a_binary_one_is_no_close(autojump_clock: object) -> None:
         await socket.send(b"1")
         assert await socket.receive() == b"1"
         await socket.close()
+
+
+async def test_what_is_remembered_of_a_query_is_what_was_checked(autojump_clock: object) -> None:
+    """A query that is known but for its timestamp is not read again; whatever else is in it is."""
+    async with arena() as place:
+        client, other = await place.open(), await place.open()
+        known = client.target()
+        for stamp in ("", "&t=1", "&t=a%26sid=x", "&t=", "&t"):
+            answer = await place.request("POST", known + stamp, "4x", PLAIN_TEXT)
+            assert (answer.status, answer.body) == (200, b"ok"), stamp
+            assert (await place.request("GET", known + stamp)).body == b"4x", stamp
+        for more, code in (
+            (f"&t=1&sid={other.sid}", 1),  # two of them mean nothing
+            (f"&t=1&sid={client.sid}", 1),
+            ("&t=1&j=0", 3),
+            ("&j=0&t=1", 3),
+            ("&t=1&EIO=3", 3),
+            ("&t=1&transport=websocket", 0),
+            ("&t=1&%73id=x", 1),
+        ):
+            answer = await place.request("GET", known + more)
+            assert (answer.status, answer.json()["code"]) == (400, code), more
+        for method in ("PUT", "HEAD", "DELETE"):
+            assert (await place.request(method, known)).status == 400
+        await other.send("4y")
+        assert await other.poll() == ["4y"]
+        socket = await client.upgrade()  # from now on its polls are refused
+        assert (await client.raw_poll()).json()["code"] == 3
+        await socket.close()
+        await place.until(lambda: place.closed)
+        assert (await client.raw_poll()).json()["code"] == 1
+        await other.send("1")
+        assert (await other.raw_poll()).json()["code"] == 1
+
+
+async def test_a_long_query_is_read_each_time(autojump_clock: object) -> None:
+    async with arena() as place:
+        client = await place.open()
+        target = f"{client.target()}&x={'x' * 300}"
+        assert (await place.request("POST", target, "4x", PLAIN_TEXT)).status == 200
+        assert not place.transformer._polling
+        assert (await place.request("GET", target)).body == b"4x"
+        await client.send("4y")
+        assert len(place.transformer._polling) == 1
+        await client.poll()

@@ -15,10 +15,11 @@ import httptools
 from ahtransport._errors import Reject
 from ahtransport._http import Headers
 
-__all__ = ["Head", "HeadReader", "Limits", "parse_head"]
+__all__ = ["Head", "HeadReader", "Limits", "parse_head", "plain_head"]
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/(1\.[01])")
+_PLAIN_LINE: Final = re.compile(rb"(GET|POST) (/[\x21-\x7e]*+) HTTP/1\.1\r\n")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -170,9 +171,10 @@ class _Collector:
 class _Fields:
     """The header fields of a request, and what they say of it; see :class:`Head`."""
 
-    __slots__ = ("continues", "headers", "http11", "keep_alive", "length", "websocket")
+    __slots__ = ("continues", "count", "headers", "http11", "keep_alive", "length", "websocket")
 
-    def __init__(self, fields: list[tuple[str, str]], http11: bool) -> None:
+    def __init__(self, fields: list[tuple[str, str]], http11: bool, count: int) -> None:
+        self.count = count  # with those that were left out
         self.headers = Headers(fields)
         self.http11 = http11
         self.length: int | None = _body_length(self.headers, self.http11)
@@ -202,12 +204,36 @@ def parse_head(data: bytes) -> Head:
     method, target = request_line[1].decode("ascii"), request_line[2].decode("ascii")
     if method not in _METHODS:
         raise Reject(501, "this method is not supported")
-    # What a client says of itself is the same with each of its requests, unless it asks for a WebSocket.
-    parse = _parse_fields if len(lines) > _KEPT_SIZE or _NONCE in lines else _known_fields
-    fields = parse(lines, request_line[3])
+    fields = _fields_of(lines, request_line[3])
     if not target.startswith("/"):
         target = _origin_form(method, target, data)
     return Head(method, target, fields)
+
+
+def plain_head(data: bytes, limits: Limits) -> tuple[Head, int] | None:
+    """Parse a head as nearly all of them are: there at once, for a path, and well within all limits.
+
+    Gives it and where it ends. None: it takes a :class:`HeadReader` and :func:`parse_head`, which know the reason.
+    """
+    line = _PLAIN_LINE.match(data)
+    if line is None:
+        return None
+    begin = line.end()
+    end = data.find(b"\r\n\r\n", begin) + 4
+    if begin - 2 > limits.request_line or not 4 < end - begin <= limits.small:
+        return None
+    try:
+        fields = _fields_of(data[begin:end], b"1.1")
+    except Reject:
+        return None
+    return (Head(line[1].decode(), line[2].decode(), fields), end) if fields.count <= limits.fields else None
+
+
+def _fields_of(lines: bytes, version: bytes) -> _Fields:
+    # What a client says of itself is the same with each of its requests, unless it asks for a WebSocket.
+    if len(lines) > _KEPT_SIZE or lines.find(_NONCE) >= 0:
+        return _parse_fields(lines, version)
+    return _known_fields(lines, version)
 
 
 def _parse_fields(lines: bytes, version: bytes) -> _Fields:
@@ -219,7 +245,7 @@ def _parse_fields(lines: bytes, version: bytes) -> _Fields:
     if not _FIELD_LINES.fullmatch(lines, 0, len(lines) - 2):
         raise Reject(400, "a header field is malformed")
     # The target is of no importance to httptools when it begins with a slash, and neither is the method.
-    return _Fields(_feed(b"GET / HTTP/%b\r\n%b" % (version, lines)).fields, version == b"1.1")
+    return _Fields(_feed(b"GET / HTTP/%b\r\n%b" % (version, lines)).fields, version == b"1.1", lines.count(b"\n") - 1)
 
 
 _known_fields = lru_cache(_KEPT)(_parse_fields)

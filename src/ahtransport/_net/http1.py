@@ -23,9 +23,9 @@ import trio
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
 from ahtransport._http import Later, Request, Response
-from ahtransport._net.body import EMPTY, Body
+from ahtransport._net.body import EMPTY, Body, Whole
 from ahtransport._net.handshake import accept_headers, check_upgrade
-from ahtransport._net.head import Head, HeadReader, parse_head
+from ahtransport._net.head import Head, HeadReader, parse_head, plain_head
 from ahtransport._net.response import refusal_response, response_head, send_pieces
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class HttpWire:
         self._state = _HEAD
         self._buffer = bytearray()
         self._reader = HeadReader(host.limits)
-        self._body = EMPTY
+        self._body: Body | Whole = EMPTY
         self._task: trio.CancelScope | None = None
         self._waiting: tuple[Request, Later] | None = None
         self._leaving = False  # whether the rest of a response waits for the client to read
@@ -79,6 +79,9 @@ class HttpWire:
             return
         if not self._body.complete:
             data = self._body.feed(data)
+        if self._state is _HEAD and not self._buffer and (plain := plain_head(data, self._host.limits)) is not None:
+            self._begin(plain[0], data[plain[1] :])
+            return
         self._buffer += data
         if self._state is _HEAD:
             self._next_request()
@@ -169,9 +172,19 @@ class HttpWire:
             self._refuse(refusal)
             return
         del buffer[:end]
+        rest = b""
+        if head.length != 0:
+            rest = bytes(buffer)
+            buffer.clear()
+        self._begin(head, rest)
+
+    def _begin(self, head: Head, rest: bytes) -> None:
+        """Have a request served; ``rest`` is what has come after its head and is not in the buffer."""
         self._keep_alive = self._keep_alive and head.keep_alive
         if head.length != 0:
-            self._begin_body(head)
+            rest = self._begin_body(head, rest)
+        if rest:
+            self._buffer += rest
         request = Request(
             head.method,
             head.target,
@@ -189,11 +202,15 @@ class HttpWire:
             self._state = _BUSY
             self._serve(request, self._host.application.handle_request, request)
 
-    def _begin_body(self, head: Head) -> None:
-        self._body = Body(head.length, self._host.body_timeout, self._channel.pause, self._channel.resume)
+    def _begin_body(self, head: Head, rest: bytes) -> bytes:
+        """Begin with a body; give what is behind it already."""
+        if head.length == len(rest):
+            self._body = Whole(rest)
+            return b""
+        self._body = body = Body(head.length, self._host.body_timeout, self._channel.pause, self._channel.resume)
         if head.continues:
-            self._body.on_first_read = self._continue
-        self._buffer[:] = self._body.feed(bytes(self._buffer))
+            body.on_first_read = self._continue
+        return body.feed(rest)
 
     def _continue(self) -> None:
         if not self._body.complete:
@@ -389,8 +406,11 @@ class HttpWire:
         """Tell what became of a response, if anybody wants to know and has not been told."""
         on_sent, self._on_sent = self._on_sent, None
         if on_sent is not None:
-            with contained("what follows a response"):
+            try:
                 on_sent(sent and not self._channel.cut)
+            except BaseException as error:
+                with contained("what follows a response"):
+                    raise error
 
 
 def _internal_error() -> Response:

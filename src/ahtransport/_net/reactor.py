@@ -22,7 +22,7 @@ from ahtransport._sleep import is_asleep, sleep, wake
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ahtransport._heartbeat import Deadlines
     from ahtransport._net.channel import Channel
@@ -33,7 +33,6 @@ __all__ = ["Acceptor", "Reactor", "ReactorChannel"]
 
 _log = get_logger()
 
-_FEW: Final = 8  # sockets; where fewer were ready, trio may look after the rest of the program first
 _BATCH: Final = 256  # sockets that one question to the selector may give
 # Seconds after which all other tasks have their turn, whatever else is ready. With a task per connection and a thousand
 # of them, four times as much costs an eighth more: by the time they run, what they need has left the caches.
@@ -160,19 +159,19 @@ class Reactor:
 
     async def _serve(self) -> None:
         poll, table, soon, descriptor = self._poller.poll, self._table, self._soon, self._poller.fileno()
-        ready, until = 0, 0.0
+        events: Sequence[tuple[int, int]] = ()
+        until = 0.0
         while True:
             if soon:
                 await trio.lowlevel.checkpoint()
                 until = perf_counter() + _SLICE
-            elif ready < _FEW:
-                # Where many were ready, more are by now, and to ask costs a tenth of going through trio for it.
+            elif not events or perf_counter() > until:
+                # As long as some were ready, others may be by now, and to ask costs a tenth of going through trio.
                 await trio.lowlevel.wait_readable(descriptor)
                 until = perf_counter() + _SLICE
             self._turning = True
             now = trio.current_time()
             events = poll(0, _BATCH)
-            ready = len(events)
             for fd, flags in events:
                 watched = table.get(fd)
                 if watched is None:

@@ -80,7 +80,7 @@ class Cors:
         self.max_age = int(max_age)
         self.exposed = ", ".join(_listed(exposed))
         self._allowed: Callable[[str], str | None] = lru_cache(_KEPT)(self._judge)
-        self._headers: Callable[[str], tuple[tuple[str, str], ...]] = lru_cache(_KEPT)(self._origin_headers)
+        self._granted: Callable[[str, str], tuple[tuple[str, str], ...] | None] = lru_cache(_KEPT)(self._grant)
 
     def handle(self, request: Request) -> Response | None:
         """Do all of it for a plain request, as a middleware: refuse, answer a preflight, or add the headers.
@@ -126,12 +126,13 @@ class Cors:
         Raises:
             Reject: 403, the origin or the method is not allowed; the reason is Primus' text.
         """
-        origin = self.check_origin(request)
-        if origin is None:
+        sent = request.headers.get_all("origin")
+        if not sent:
             return []
-        if self.methods and request.method not in self.methods:
+        granted = self._granted(sent[0], request.method) if len(sent) == 1 else None
+        if granted is None:
             raise self._refusal(request)
-        headers = [*self._headers(origin)]
+        headers = [*granted]
         if self.exposed and not self.is_preflight(request):
             headers.append(("Access-Control-Expose-Headers", self.exposed))
         return headers
@@ -156,7 +157,11 @@ class Cors:
             headers.append(("Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS)))
         return Response(200, b"", headers)
 
-    def _origin_headers(self, origin: str) -> tuple[tuple[str, str], ...]:
+    def _grant(self, sent: str, method: str) -> tuple[tuple[str, str], ...] | None:
+        """Give the headers that tell a browser so; None: the origin or the method is not allowed."""
+        origin = self._allowed(sent)
+        if origin is None or (self.methods and method not in self.methods):
+            return None
         if self.any_origin and not self.credentials:
             return (("Access-Control-Allow-Origin", "*"),)
         headers = (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))

@@ -142,9 +142,9 @@ def decode_payload(body: bytes) -> list[Packet]:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError("a payload must be UTF-8") from error
-    return [decode(encoded) for encoded in text.split("\x1e")]
+    return [decode(encoded) for encoded in text.split("\x1e")] if body.find(SEPARATOR) >= 0 else [decode(text)]
 
 
 def join(payloads: list[Payload]) -> bytes:
     """Make the body that answers a poll."""
-    return SEPARATOR.join(payload.data for payload in payloads)
+    return payloads[0].data if len(payloads) == 1 else SEPARATOR.join(payload.data for payload in payloads)

@@ -98,13 +98,15 @@ class Polls(SessionState):
 
     def _take(self) -> list[Payload]:
         """Take what one poll may carry: never more than ``maxPayload``, but always one packet."""
-        taken = [self._buffer.popleft()]
-        size = len(taken[0])
-        while self._buffer and size + 1 + len(self._buffer[0]) <= self._core.options.max_length:
-            payload = self._buffer.popleft()
-            size += 1 + len(payload)
-            taken.append(payload)
-        self._buffered = sum(map(len, self._buffer))
+        buffer = self._buffer
+        taken = [buffer.popleft()]
+        if buffer:
+            size = len(taken[0])
+            while buffer and size + 1 + len(buffer[0]) <= self._core.options.max_length:
+                payload = buffer.popleft()
+                size += 1 + len(payload)
+                taken.append(payload)
+        self._buffered = sum(map(len, buffer)) if buffer else 0
         if codec.PING in taken:
             self._heartbeat.fetched()
         if not self._buffered and self.state in (_POLLING, _PROBING):

@@ -80,6 +80,7 @@ class SessionState:
 
     Attributes:
         wire: how messages are encoded for what carries it now: "polling" or "websocket".
+        query: what requests that poll have for a query, but for their timestamp; None as long as that is not known.
         now: when bytes came over its WebSocket last, seconds of trio's clock.
     """
 
@@ -101,6 +102,7 @@ class SessionState:
         "_transformer",
         "now",
         "peer",
+        "query",
         "seat",
         "sid",
         "state",
@@ -121,6 +123,7 @@ class SessionState:
         self.state = State.POLLING if socket is None else State.WEBSOCKET
         self.peer: Carried
         self.wire = "polling" if socket is None else "websocket"
+        self.query: str | None = None
         self.now = 0.0
         self._transformer = transformer
         self._core = transformer.core

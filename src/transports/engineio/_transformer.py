@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["EngineIOTransformer"]
 
 _TRANSPORTS: Final = ("polling", "websocket")
+_KEPT_SIZE: Final = 256  # characters of a query that is remembered, at most
 _CLIENT: Final = ("packets.js", "carriers.js", "client.js")
 _REFUSALS: Final = {
     0: "Transport unknown",
@@ -95,6 +96,7 @@ class EngineIOTransformer:
             raise ValueError("allow_upgrades must be true or false")
         self._can_upgrade = self.allow_upgrades and "websocket" in self.transports
         self._sessions: dict[str, Session] = {}
+        self._polling: dict[str, Session] = {}  # by the query that its requests have, without the timestamp at the end
 
     # -- what hosts call
 
@@ -108,13 +110,36 @@ class EngineIOTransformer:
         Raises:
             Reject: it is refused.
         """
+        # The requests of a session say the same each time, but for the timestamp against caches: that is read once.
+        query, _, stamp = request.query_string.partition("&t=")
+        session = self._polling.get(query)
+        if session is None or "&" in stamp:
+            return self.meet(request)
+        return self._answer(request, session)
+
+    def meet(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a request in whose query there is something new.
+
+        Raises:
+            Reject: it is refused.
+        """
         query = _Query(request)
         if query.sid is None:
             return self._welcome(request, query)
         session = self._verify(request, query, upgrade=False)
-        if session is not None and request.method == "GET":
+        if session is None:
+            raise self.refusal(_BAD_REQUEST)
+        if session.query is None and session.wire == "polling":
+            known, _, stamp = request.query_string.partition("&t=")
+            if len(known) <= _KEPT_SIZE and "&" not in stamp:
+                session.query = known
+                self._polling[known] = session
+        return self._answer(request, session)
+
+    def _answer(self, request: Request, session: Session) -> Response | Awaitable[Response]:
+        if request.method == "GET":
             return session.poll()
-        if session is not None and request.method == "POST":
+        if request.method == "POST":
             return session.post(request)
         raise self.refusal(_BAD_REQUEST)
 
@@ -236,6 +261,12 @@ class EngineIOTransformer:
 
     def moved(self, session: Session) -> None:
         """A session has moved to a WebSocket."""
+        self._forget_query(session)
+
+    def _forget_query(self, session: Session) -> None:
+        if session.query is not None:
+            del self._polling[session.query]
+            session.query = None
 
     def stop(self) -> None:
         """End all sessions: the server ends."""
@@ -245,6 +276,7 @@ class EngineIOTransformer:
     def forget(self, session: Session) -> None:
         """A session is over."""
         self._sessions.pop(session.sid, None)
+        self._forget_query(session)
         session.seat.leave()
 
     def refusal(self, code: int) -> _Refusal:

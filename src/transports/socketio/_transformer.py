@@ -60,7 +60,7 @@ class SocketIOTransformer(EngineIOTransformer):
             return MessagePackCodec(self.core.messagepack)
         return TextCodec(self.core.json, self.core.options.max_length)
 
-    def handle_request(self, request: Request) -> Response | Awaitable[Response]:
+    def meet(self, request: Request) -> Response | Awaitable[Response]:
         """Answer as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
 
         Raises:
@@ -68,7 +68,7 @@ class SocketIOTransformer(EngineIOTransformer):
         """
         if is_version_2(request) and request.query.get("transport") == "polling":
             return explain()
-        return super().handle_request(request)
+        return super().meet(request)
 
     async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         """Take a WebSocket as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
@@ -86,6 +86,7 @@ class SocketIOTransformer(EngineIOTransformer):
 
     def moved(self, session: Session) -> None:
         """Have the namespaces of a session write to its WebSocket from now on."""
+        super().moved(session)
         if isinstance(session.peer, Client):
             session.peer.moved()
 
