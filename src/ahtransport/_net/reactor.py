@@ -162,13 +162,13 @@ class Reactor:
         events: Sequence[tuple[int, int]] = ()
         until = 0.0
         while True:
-            if soon:
+            if soon or (events and perf_counter() > until):
                 await trio.lowlevel.checkpoint()
                 until = perf_counter() + _SLICE
-            elif not events or perf_counter() > until:
-                # As long as some were ready, others may be by now, and to ask costs a tenth of going through trio.
+            elif not events:
                 await trio.lowlevel.wait_readable(descriptor)
                 until = perf_counter() + _SLICE
+            # As long as some were ready, others may be by now, and to ask costs a tenth of going through trio.
             self._turning = True
             now = trio.current_time()
             events = poll(0, _BATCH)
