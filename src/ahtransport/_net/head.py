@@ -105,8 +105,6 @@ class HeadReader:
         Raises:
             Reject: 414, 431, and 400 for lines that do not end with CR LF, NUL, or a first line that is not HTTP's.
         """
-        if not self._seen and (end := self._plain_end(data)):
-            return end
         begin = self._seen
         while (feed := data.find(b"\n", self._seen)) >= 0:
             stop = feed - 1
@@ -130,19 +128,6 @@ class HeadReader:
         self._seen = len(data)
         self._check_line(data, len(data) - data.endswith(b"\r"))
         return None
-
-    def _plain_end(self, data: bytearray) -> int:
-        """Give where the head ends if all of it is here and it is well within all limits; 0: it takes a closer look."""
-        first, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
-        if (
-            0 < first <= self._limits.request_line
-            and 0 <= end - first <= self._limits.small
-            and data.count(b"\n", 0, end) == (lines := data.count(b"\r\n", 0, end))
-            and lines <= self._limits.fields
-            and data[max(first - 9, 0) : first - 3] == b" HTTP/"
-        ):
-            return end + 4
-        return 0
 
     def _check_line(self, data: bytearray, stop: int) -> None:
         size = stop - self._line

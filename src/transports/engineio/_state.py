@@ -80,7 +80,7 @@ class SessionState:
 
     Attributes:
         wire: how messages are encoded for what carries it now: "polling" or "websocket".
-        query: what requests that poll have for a query, but for their timestamp; None as long as that is not known.
+        query: what requests that poll have for a query, but for their stamp; None as long as that is not known.
         now: when bytes came over its WebSocket last, seconds of trio's clock.
     """
 

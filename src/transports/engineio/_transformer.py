@@ -96,7 +96,7 @@ class EngineIOTransformer:
             raise ValueError("allow_upgrades must be true or false")
         self._can_upgrade = self.allow_upgrades and "websocket" in self.transports
         self._sessions: dict[str, Session] = {}
-        self._polling: dict[str, Session] = {}  # by the query that its requests have, without the timestamp at the end
+        self._polling: dict[str, Session] = {}  # by the query that its requests have, without their stamps
 
     # -- what hosts call
 
@@ -110,12 +110,9 @@ class EngineIOTransformer:
         Raises:
             Reject: it is refused.
         """
-        # The requests of a session say the same each time, but for the timestamp against caches: that is read once.
-        query, _, stamp = request.query_string.partition("&t=")
-        session = self._polling.get(query)
-        if session is None or "&" in stamp:
-            return self.meet(request)
-        return self._answer(request, session)
+        # The requests of a session say the same each time, but for the stamp against caches: that is read once.
+        session = self._polling.get(_without_stamp(request.query_string))
+        return self.meet(request) if session is None else self._answer(request, session)
 
     def meet(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a request in whose query there is something new.
@@ -130,8 +127,8 @@ class EngineIOTransformer:
         if session is None:
             raise self.refusal(_BAD_REQUEST)
         if session.query is None and session.wire == "polling":
-            known, _, stamp = request.query_string.partition("&t=")
-            if len(known) <= _KEPT_SIZE and "&" not in stamp:
+            known = _without_stamp(request.query_string)
+            if len(known) <= _KEPT_SIZE:
                 session.query = known
                 self._polling[known] = session
         return self._answer(request, session)
@@ -301,6 +298,13 @@ class _Refusal(Reject):
 def _client() -> str:
     folder = resources.files("ahtransport.transports.engineio")
     return "".join((folder / name).read_text(encoding="utf-8") for name in _CLIENT)
+
+
+def _without_stamp(query: str) -> str:
+    """Give a query without the parameter ``t``, which is another one in each request and means nothing."""
+    before, _, after = query.partition("&t=")
+    _, more, after = after.partition("&")
+    return f"{before}&{after}" if more else before
 
 
 def _take(options: dict[str, Any], name: str, default: Any) -> Any:
