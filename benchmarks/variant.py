@@ -4,9 +4,9 @@ To find out what a number is worth::
 
     python benchmarks/run.py ws-echo-1 --servers ahtransport --also 'recv-4k=python variant.py {port} CHUNK=4096'
 
-``CHUNK``: bytes that one ``recv`` takes. ``_BATCH``: sockets that one question to epoll gives. ``_SLICE``: seconds after
-which other tasks have their turn. ``tune_gc=0``: with Python's own thresholds of the garbage collector. ``io_uring=0``:
-a broadcast with a system call for each recipient.
+``CHUNK``: bytes that one ``recv`` takes. ``_BATCH``: sockets that one question to epoll gives. ``_SLICE``: seconds
+after which other tasks have their turn. ``tune_gc=0``: with Python's own thresholds of the garbage collector.
+``io_uring=0``: a broadcast with a system call for each recipient.
 """
 
 from __future__ import annotations
