@@ -124,19 +124,24 @@ class EngineIO:
     async def _get(self, target: str) -> str:
         assert self._poller is not None
         head = f"GET {target} HTTP/1.1\r\n{self._headers}".rstrip()
-        try:
-            status, _, body = await self._poller.request(head)
-        except Closed:
-            if not self._poller.idle or self._leaving:
-                raise
-            # A client that was late met a connection that the server closes when it is idle for long; as browsers do:
-            self._counts["requests on idle connections, sent again"] += 1
-            self._poller.close()
-            self._poller = HTTP(await connect(self._port))
-            status, _, body = await self._poller.request(head)
+        self._poller, status, body = await self._ask(self._poller, head)
         if status != 200:
             raise Refused(f"{status} {body!r}")
         return body.decode()
+
+    async def _ask(self, stream: HTTP, head: str, body: bytes = b"") -> tuple[HTTP, int, bytes]:
+        """Send a request, and give its answer and the connection that the next one goes to."""
+        try:
+            status, _, answer = await stream.request(head, body)
+        except Closed:
+            if not stream.idle or not stream.usable or self._leaving:
+                raise
+            # A client that was late met a connection that the server closes when it is idle for long; as browsers do:
+            self._counts["requests on idle connections, sent again"] += 1
+            stream.close()
+            stream = HTTP(await connect(self._port))
+            status, _, answer = await stream.request(head, body)
+        return stream, status, answer
 
     async def _pong(self) -> None:
         with suppress(Closed):  # whoever reads will notice
@@ -173,7 +178,7 @@ class EngineIO:
         self._counts["posts"] += 1
         head = f"POST {self._session} HTTP/1.1\r\n{self._headers}Content-Type: text/plain;charset=UTF-8"
         self._posted_at = trio.current_time()
-        status, _, answer = await self._poster.request(head, body.encode())
+        self._poster, status, answer = await self._ask(self._poster, head, body.encode())
         if status != 200 or answer != b"ok":
             raise Closed(1006, f"a POST was answered with {status} {answer!r}")
 

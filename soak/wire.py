@@ -82,15 +82,20 @@ class _Socket:
                 except (OSError, trio.ClosedResourceError) as error:
                     raise Closed(1006, f"{error}: sending on {self.what}") from None
 
+    @property
+    def usable(self) -> bool:
+        """Whether this side has not closed it."""
+        return self.sock.fileno() >= 0
+
     def close(self) -> None:
         """Close the socket."""
-        if self.sock.fileno() >= 0:
+        if self.usable:
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
 
     def reset(self) -> None:
         """Leave with a RST."""
-        if self.sock.fileno() >= 0:
+        if self.usable:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -11,10 +12,13 @@ import trio
 
 from ahtransport import Connection, Server
 from ahtransport._heartbeat import Deadlines
+from ahtransport._mount import Mount
 from ahtransport.testing import Record, WebSocketClient, connect_websocket, memory_host, running
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
+
+    from ahtransport import Request
 
 
 async def test_deadlines_come_in_order(autojump_clock: MockClock) -> None:
@@ -134,6 +138,29 @@ async def test_a_request_that_came_while_the_loop_stood_still_is_answered(
                 with trio.fail_after(10):
                     await trio.lowlevel.wait_readable(client)
                 assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_so_are_many_that_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than others' turns would do: nobody is judged before all that were ready have been read."""
+    answer = Mount.handle_request
+
+    def take_time(self: Mount, request: Request) -> Any:
+        time.sleep(0.003)  # so that each takes more than a slice of the reactor's
+        return answer(self, request)
+
+    monkeypatch.setattr(Mount, "handle_request", take_time)
+    server = make_server(keep_alive=1500, blocking_warning=0)
+    async with running(server):
+        with ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(150)]
+            for still in (0, 1.6):
+                for client in clients:
+                    client.send(b"GET /primus/spec HTTP/1.1\r\nHost: x\r\n\r\n")
+                time.sleep(still)  # noqa: ASYNC251 -- this is what stands still
+                for client in clients:
+                    with trio.fail_after(20):
+                        await trio.lowlevel.wait_readable(client)
+                    assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:

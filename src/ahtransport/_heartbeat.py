@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ahtransport._connection import Connection
 
-__all__ = ["Alarm", "Deadlines", "Watch"]
+__all__ = ["Alarm", "Deadlines", "Watch", "nobody_waits"]
 
 _log = get_logger()
 
@@ -27,10 +27,10 @@ _log = get_logger()
 # alive. So the task of the deadlines looks at the clock every few seconds: when it comes that much too late it was not
 # the peers who were silent.
 STALL = 5.0
-CATCH_UP = 1.0  # seconds for reading what came meanwhile before anybody is judged
+CATCH_UP = 1.0  # seconds for reading what came meanwhile before anybody is judged, at most
 #: Seconds that a wake-up may be late before it counts as the loop having stood still.
 _LATE: Final = 0.02
-#: How many turns all others have then before anybody is judged; each may read for some milliseconds.
+#: How many turns all others have then, at least, before anybody is judged.
 _TURNS: Final = 100
 
 
@@ -55,15 +55,23 @@ class Alarm:
             self.owner._cancelled()
 
 
+def nobody_waits() -> float:
+    """Tell how often one task has served everybody who was ready, where there is no such task: often enough."""
+    return inf
+
+
 class Deadlines:
     """A heap of timers served by :meth:`run`.
 
     Attributes:
         awake_since: since when the loop has been running without a long pause, seconds of trio's clock; -inf: always.
+        rounds: tells how often the task that reads for all, if there is one, has served everybody who was ready; inf:
+            nobody waits for it.
     """
 
     def __init__(self) -> None:
         self.awake_since = -inf
+        self.rounds: Callable[[], float] = nobody_waits
         self._heap: list[Alarm] = []
         self._number = 0
         self._dead = 0
@@ -101,10 +109,15 @@ class Deadlines:
         late = trio.current_time() - self._planned
         if late >= STALL:
             await trio.sleep(CATCH_UP)
-            self.awake_since = trio.current_time()
-        elif late >= _LATE:
+        if late >= _LATE:
             for _ in range(_TURNS):
                 await trio.lowlevel.checkpoint()
+            # One round may be what had begun before; whoever is ready by now is served in the next.
+            enough, until = self.rounds() + 2, trio.current_time() + CATCH_UP
+            while self.rounds() < enough and trio.current_time() < until:
+                await trio.lowlevel.checkpoint()
+        if late >= STALL:
+            self.awake_since = trio.current_time()
         return trio.current_time()
 
     async def run(self) -> None:

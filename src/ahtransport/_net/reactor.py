@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from ahtransport._barrier import contained
+from ahtransport._heartbeat import nobody_waits
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, NOBODY, OnSocket
 from ahtransport._net.poller import READ, WRITE
@@ -72,9 +73,15 @@ class Reactor:
         self._soon: deque[Callable[[], None]] = deque()
         self._turning = False  # whether the reactor itself is running, and will see what is to be done soon
         self._errand: trio.lowlevel.Task | None = None  # who does it, where it is not
+        self._idle = False  # whether it waits for the selector
+        self._rounds = 0
 
     def __len__(self) -> int:
         return len(self._table)
+
+    def rounds(self) -> float:
+        """Tell how often every socket that was ready has been served; inf: none is."""
+        return inf if self._idle else self._rounds
 
     def add(self, fd: int, watched: Watched, interest: int = READ) -> None:
         """Watch a descriptor."""
@@ -144,12 +151,14 @@ class Reactor:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever; when cancelled, everything in the table is ended."""
+        self.deadlines.rounds = self.rounds
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._errands)
                 task_status.started()
                 await self._serve()
         finally:
+            self.deadlines.rounds = nobody_waits
             for watched in list(self._table.values()):
                 with contained("closing a connection"):
                     watched.end()
@@ -166,7 +175,9 @@ class Reactor:
                 await trio.lowlevel.checkpoint()
                 until = perf_counter() + _SLICE
             elif not events:
+                self._idle = True
                 await trio.lowlevel.wait_readable(descriptor)
+                self._idle = False
                 until = perf_counter() + _SLICE
             # As long as some were ready, others may be by now, and to ask costs a tenth of going through trio.
             self._turning = True
@@ -188,6 +199,8 @@ class Reactor:
                     self._turning = True
                     now = trio.current_time()
                     until = perf_counter() + _SLICE
+            if len(events) < _BATCH:
+                self._rounds += 1
             if soon:
                 self._run_soon()
             self._turning = False
