@@ -27,8 +27,7 @@ class Bench:
 
     def __init__(self, *, limit: int = 5, timeout: float = 0, kind: str = "websocket") -> None:
         self.actions = Actions()
-        self.down = False
-        self.runner = Runner(self.actions, limit=limit, timeout=timeout, draining=lambda: self.down)
+        self.runner = Runner(self.actions, limit=limit, timeout=timeout)
         self.tally = Tally()
         self.connection = SimpleNamespace(type=kind)
 
@@ -82,7 +81,7 @@ async def test_an_unknown_action_is_unknown() -> None:
 async def test_a_server_that_shuts_down_refuses() -> None:
     bench = Bench()
     bench.add(_returning(None), name="a")
-    bench.down = True
+    bench.runner.draining = True
     assert (await bench.run("a")).reply() == {"error": "the server is shutting down"}
 
 
@@ -287,9 +286,7 @@ def test_only_what_may_wait_needs_a_task() -> None:
     bench.actions.add(declare(checked, frame=sys._getframe()))
 
     def waits(name: str) -> bool:
-        call = bench.runner.accept(bench.connection, Tally(), {"action": name})
-        assert isinstance(call, ActionCall)
-        return bench.runner.waits(call)
+        return isinstance(bench.runner.start(bench.connection, Tally(), {"action": name}), ActionCall)
 
     assert [waits(name) for name in ("quick", "slow", "checked")] == [False, True, True]
     bench.runner.use("everywhere")

@@ -91,6 +91,7 @@ class Server(Answering):
         self._stop = trio.Event()
         self._running = False
         self._lingering = False  # told to stop, and going on for ``shutdown_delay``
+        self._stopping = False
         self._host: Host | None = None
         self._namespaces = self._build(None)
         if handler is not None:
@@ -209,7 +210,7 @@ class Server(Answering):
     @property
     def stopping(self) -> bool:
         """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
-        return self._stop.is_set() and not self._lingering
+        return self._stopping
 
     def session_for(self, request: Request) -> Session:
         """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
@@ -268,6 +269,13 @@ class Server(Answering):
         if not self._stop.is_set():
             self._lingering = self._running and self.config.servers.websocket.shutdown_delay > 0
             self._stop.set()
+            if not self._lingering:
+                self._begin_drain()
+
+    def _begin_drain(self) -> None:
+        """From here on nothing new is begun."""
+        self._lingering = False
+        self._stopping = True
 
     async def reload_certificate(self) -> None:
         """Read the files ``servers.web.cert`` and ``key`` again; connections from now on get what is in them, and those
@@ -335,7 +343,7 @@ class Server(Answering):
                     await self._stop.wait()
                     if self._lingering:
                         await trio.sleep(self.config.servers.websocket.shutdown_delay)
-                        self._lingering = False
+                        self._begin_drain()
                     await self._drain(self._host)
                 finally:
                     # What has no stream at the moment, such as a session between two polls, would not notice the end.

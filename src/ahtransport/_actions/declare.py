@@ -188,6 +188,7 @@ class Actions:
 
     def __init__(self) -> None:
         self._actions: dict[str, dict[str, Action]] = {}
+        self._newest: dict[str, Action] = {}
         self._documentation: dict[str, Any] | None = None
         self._names: frozenset[str] = frozenset()
 
@@ -202,7 +203,8 @@ class Actions:
             raise ValueError(f"action {action.name!r} version {action.version} is declared twice")
         versions[action.version] = action
         # The newest comes last, whatever the order of declaration.
-        self._actions[action.name] = dict(sorted(versions.items(), key=lambda item: _newest(item[0])))
+        versions = self._actions[action.name] = dict(sorted(versions.items(), key=lambda item: _newest(item[0])))
+        self._newest[action.name] = next(reversed(versions.values()))
         self._names |= action.inputs.keys()
         self._documentation = None
 
@@ -211,13 +213,12 @@ class Actions:
 
         Both come from the client as they are, of any type. A missing or empty version (None, "", 0) means the newest.
         """
-        versions = self._actions.get(name) if isinstance(name, str) else None
-        if versions is None:
+        if not isinstance(name, str) or name not in self._newest:
             return None
         if version is None or version == "" or (version == 0 and not isinstance(version, bool)):
-            return next(reversed(versions.values()))
+            return self._newest[name]
         text = version_text(version)
-        return versions.get(text) if text is not None else None
+        return self._actions[name].get(text) if text is not None else None
 
     @property
     def input_names(self) -> frozenset[str]:

@@ -101,13 +101,13 @@ class Outcome(msgspec.Struct, frozen=True):
     """How an action ended.
 
     Attributes:
-        outputs: what it answers.
+        outputs: what it answers; not to be changed.
         error: the text for the client; None when there is none.
         status: as HTTP status.
         cause: what was raised.
     """
 
-    outputs: dict[str, Any]
+    outputs: Mapping[str, Any]
     error: str | None = None
     status: int = 200
     cause: BaseException | None = None
@@ -127,22 +127,20 @@ class Runner:
         actions: the actions.
         limit: how many may run at once on one connection.
         timeout: seconds one may take unless it says otherwise; 0: any.
-        draining: tells whether the server is shutting down.
 
     Attributes:
+        draining: whether the server is shutting down, so that none is begun any more.
         total: how many actions were asked for, the refused ones included.
         failed: how many of them were answered with an error.
         pending: how many run now.
     """
 
-    def __init__(
-        self, actions: Actions, *, limit: int = 5, timeout: float = 0, draining: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, actions: Actions, *, limit: int = 5, timeout: float = 0) -> None:
         self.actions = actions
         self.limit = limit
         self.timeout = timeout
+        self.draining = False
         self.total = self.failed = self.pending = 0
-        self._draining = draining
         self._middleware: dict[str, ActionMiddleware] = {}
         self._chains: dict[Action, tuple[ActionMiddleware, ...]] = {}
         self._waits: dict[Action, bool] = {}  # what is known of whether an action has to wait for something
@@ -213,51 +211,61 @@ class Runner:
 
         Whoever gets an :class:`ActionCall` has to :meth:`run` it, which counts it down again.
         """
+        action = self._admit(connection, tally, params)
+        return action if isinstance(action, Outcome) else ActionCall(connection, action, dict(params))
+
+    def start(self, connection: Any, tally: Tally, params: Mapping[str, Any]) -> ActionCall | Outcome:
+        """As :meth:`accept`, but what has nothing to wait for is run, without a task, and has ended then.
+
+        The outcome's outputs may be the very mapping that the action returned: they are not to be changed.
+        """
+        action = self._admit(connection, tally, params)
+        if type(action) is Outcome:
+            return action
+        waits = self._waits.get(action)
+        if waits is None:
+            waits = self._waits[action] = not action.is_plain or bool(self._chain(action))
+        if waits:
+            return ActionCall(connection, action, dict(params))
+        try:
+            args = (connection,) if action.takes_connection else ()
+            if action.inputs:
+                given = given_inputs(action.inputs, params)
+                inputs = {name: action.inputs[name].convert(value) for name, value in given.items()}
+                result = action.function(*args, **inputs)
+            else:
+                result = action.function(*args)
+            if type(result) is not dict:
+                if inspect.isawaitable(result):
+                    self._waits[action] = True
+                    call = ActionCall(connection, action, dict(params))
+                    call.begun = result
+                    return call
+                result = _outputs(result, action.name)
+            outcome = Outcome(result)
+        except (Exception, SystemExit) as error:
+            outcome = self._failed(ActionCall(connection, action, dict(params)), error, log=True)
+        tally.pending -= 1
+        return outcome
+
+    def _admit(self, connection: Any, tally: Tally, params: Mapping[str, Any]) -> Action | Outcome:
+        """Count a request, and give the action that it asks for, or why it may not run."""
         tally.total += 1
         self.total += 1
         action = self.actions.find(params.get("action"), params.get("apiVersion"))
-        if self._draining():
+        if self.draining:
             refusal = _refused("the server is shutting down", 503)
         elif tally.pending >= self.limit:
             refusal = _refused("you have too many pending requests", 429)
         elif action is None:
             refusal = _refused(UNKNOWN_ACTION, 404)
-        elif connection.type in action.blocked_connection_types:
+        elif action.blocked_connection_types and connection.type in action.blocked_connection_types:
             refusal = _refused(f"this action does not support the {connection.type} connection type", 400)
         else:
             tally.pending += 1
-            return ActionCall(connection, action, dict(params))
+            return action
         self.failed += 1
         return refusal
-
-    def waits(self, call: ActionCall) -> bool:
-        """Tell whether running it may have to wait for something; what can't is for :meth:`run_now`."""
-        found = self._waits.get(call.action)
-        if found is None:
-            found = self._waits[call.action] = not call.action.is_plain or bool(self._chain(call.action))
-        return found
-
-    def run_now(self, call: ActionCall, tally: Tally) -> Outcome | None:
-        """Run an accepted call that does not wait, and count it down; as :meth:`run`, but without a task.
-
-        None: its function has given something to await after all, and :meth:`run` has to do the rest.
-        """
-        action = call.action
-        try:
-            given = given_inputs(action.inputs, call.params)
-            call.inputs = {name: action.inputs[name].convert(value) for name, value in given.items()}
-            args = (call.connection,) if action.takes_connection else ()
-            result = action.function(*args, **call.inputs)
-            if type(result) is not dict and inspect.isawaitable(result):
-                self._waits[action] = True
-                call.begun = result
-                return None
-            _merge(call, result, action.name)
-            outcome = Outcome(call.response)
-        except (Exception, SystemExit) as error:
-            outcome = self._failed(call, error, log=True)
-        tally.pending -= 1
-        return outcome
 
     def drop(self, call: ActionCall, tally: Tally) -> None:
         """Count an accepted call down that will not be run to its end: nobody is there to hear of it."""
@@ -325,11 +333,16 @@ def _refused(text: str, status: int) -> Outcome:
 
 
 def _merge(call: ActionCall, outputs: Any, source: str) -> None:
+    call.response.update(outputs if type(outputs) is dict else _outputs(outputs, source))
+
+
+def _outputs(outputs: Any, source: str) -> Mapping[str, Any]:
+    """Give what a function returned as a mapping."""
     if outputs is None:
-        return
-    if type(outputs) is not dict and not isinstance(outputs, Mapping):
-        built = msgspec.to_builtins(outputs)  # a Struct, a dataclass
-        if not isinstance(built, dict):
-            raise TypeError(f"{source} returned a {type(outputs).__name__}; it has to return its outputs as a mapping")
-        outputs = built
-    call.response.update(outputs)
+        return {}
+    if isinstance(outputs, Mapping):
+        return outputs
+    built = msgspec.to_builtins(outputs)  # a Struct, a dataclass
+    if not isinstance(built, dict):
+        raise TypeError(f"{source} returned a {type(outputs).__name__}; it has to return its outputs as a mapping")
+    return built

@@ -79,12 +79,16 @@ class ActionServer(Server):
         super().__init__(config=config, sessions=sessions, **options)
         self.actions = Actions()
         self.chat = Chat(self)
-        self.runner = Runner(self.actions, draining=lambda: self.stopping)
+        self.runner = Runner(self.actions)
         self.tallies: dict[Connection, Tally] = {}
         self._configured()
         self.on_open(self._opened)
         self.on_message(self._received)
         self.on_close(self._closed)
+
+    def _begin_drain(self) -> None:
+        super()._begin_drain()
+        self.runner.draining = True
 
     #: What is over the rate is answered with an error, by the verbs.
     _paces_messages: ClassVar[bool] = False
@@ -243,7 +247,7 @@ class ActionServer(Server):
         outcome = call if isinstance(call, Outcome) else await self.runner.run(call, tally, log=False)
         if outcome.cause is not None:
             raise outcome.cause
-        return outcome.outputs
+        return dict(outcome.outputs)
 
     # Connections
 

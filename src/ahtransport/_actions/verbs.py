@@ -113,12 +113,9 @@ class Verbs:
 
     def _action(self, connection: Connection, tally: Tally, params: Any, message_id: Any) -> Awaitable[None] | None:
         runner = self._server.runner
-        call = runner.accept(connection, tally, params if isinstance(params, dict) else {})
+        call = runner.start(connection, tally, params if isinstance(params, dict) else {})
         if isinstance(call, Outcome):
             return send_now(connection, _outcome_reply(call, message_id))
-        outcome = None if runner.waits(call) else runner.run_now(call, tally)
-        if outcome is not None:
-            return send_now(connection, _outcome_reply(outcome, message_id))
         if connection.state != "open":  # its function has closed it, and what it left to be awaited is for nobody
             runner.drop(call, tally)
             return None
@@ -261,9 +258,6 @@ def refuse(connection: Connection, text: str, message_id: Any) -> Awaitable[None
 
 def _outcome_reply(outcome: Outcome, message_id: Any) -> Reply:
     # An action may call its own outputs as it likes, but not say whose answer this is.
-    reply = outcome.reply()
-    reply.pop("context", None)
-    reply.pop("messageId", None)
-    reply["context"] = "response"
-    reply["messageId"] = message_id
-    return reply
+    if outcome.error is None:
+        return {**outcome.outputs, "context": "response", "messageId": message_id}
+    return {**outcome.outputs, "error": outcome.error, "context": "response", "messageId": message_id}
