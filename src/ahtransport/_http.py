@@ -98,14 +98,14 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, /, default: str | T | None = None) -> str | T | None:
         """Give the value of ``name``, or ``default`` when there is none."""
         # What is inherited raises and catches an error for each that is not there.
-        values = (self._fields if self._unpacked is None else self._unpacked).get(name.lower())
+        values = self._fields.get(name.lower())
         if values is None:
             return default
         return values[0] if len(values) == 1 else ", ".join(values)
 
     def get_all(self, name: str) -> list[str]:
         """Give every value of ``name``, in order of arrival; an empty list when there is none."""
-        return list((self._fields if self._unpacked is None else self._unpacked).get(name.lower(), ()))
+        return list(self._fields.get(name.lower(), ()))
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._fields

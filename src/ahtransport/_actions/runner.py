@@ -220,7 +220,7 @@ class Runner:
         The outcome's outputs may be the very mapping that the action returned: they are not to be changed.
         """
         action = self._admit(connection, tally, params)
-        if type(action) is Outcome:
+        if isinstance(action, Outcome):
             return action
         waits = self._waits.get(action)
         if waits is None:

@@ -20,6 +20,11 @@ _AHEAD = 65536  # bytes taken from the network before anybody has asked for the 
 class Body:
     """Collects a body while it arrives.
 
+    Args:
+        length: bytes, at least one; None: the chunks say where it ends.
+        timeout: seconds that a reader waits for the next bytes.
+        pause, resume: stop reading from the network, and go on.
+
     Attributes:
         complete: whether all of it has arrived.
     """
@@ -52,7 +57,7 @@ class Body:
         self._broken: tuple[int, str] | None = None  # status and reason
         self._channel_pause = pause
         self._channel_resume = resume
-        self.complete = length == 0
+        self.complete = False
         self.on_first_read: Callable[[], None] | None = None
 
     def feed(self, data: bytes) -> bytes:

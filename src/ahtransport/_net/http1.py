@@ -14,7 +14,6 @@ A response that is there at once needs no task, and neither does a :class:`Later
 
 from __future__ import annotations
 
-import enum
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +22,11 @@ import trio
 from ahtransport._barrier import contained
 from ahtransport._errors import Reject
 from ahtransport._http import Later, Request, Response
-from ahtransport._net.body import EMPTY, Body, Whole
+from ahtransport._net.body import Body, Whole
 from ahtransport._net.handshake import accept_headers, check_upgrade
 from ahtransport._net.head import Head, HeadReader, parse_head, plain_head
-from ahtransport._net.response import refusal_response, response_head, send_pieces
+from ahtransport._net.responding import Responding, State, internal_error
+from ahtransport._net.response import refusal_response, response_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,34 +40,17 @@ __all__ = ["HttpWire"]
 _PIPELINE = 65536  # bytes of further requests that wait while one is being served
 
 
-class State(enum.Enum):
-    """Where a connection stands; the table is in the module's docstring."""
-
-    HEAD = enum.auto()
-    BUSY = enum.auto()
-    UPGRADE = enum.auto()
-    ENDED = enum.auto()
-
-
 # Looking a member up in its enumeration takes several times as long as comparing it.
 _HEAD, _BUSY, _ENDED = State.HEAD, State.BUSY, State.ENDED
 
 
-class HttpWire:
+class HttpWire(Responding):
     """Serves one channel."""
 
     def __init__(self, channel: Channel, host: Host) -> None:
-        self._channel = channel
-        self._host = host
-        self._state = _HEAD
-        self._buffer = bytearray()
+        super().__init__(channel, host)
         self._reader = HeadReader(host.limits)
-        self._body: Body | Whole = EMPTY
-        self._task: trio.CancelScope | None = None
         self._waiting: tuple[Request, Later] | None = None
-        self._leaving = False  # whether the rest of a response waits for the client to read
-        self._on_sent: Callable[[bool], None] | None = None  # of a response that has not left yet
-        self._keep_alive = True
         self._until = trio.current_time() + host.header_timeout  # when a head has to be there
         self._alarm: Alarm | None = host.deadlines.at(self._until, self._look)
 
@@ -92,12 +75,6 @@ class HttpWire:
         """The client has hung up: nobody is interested in an answer any more."""
         self._end()
         self._channel.shutdown()
-
-    def flushed(self) -> None:
-        """The rest of a response has left. (A task that streams a body looks for itself.)"""
-        if self._leaving:
-            self._leaving = False
-            self._sent()
 
     def stalled(self) -> None:
         """Give up on a client that does not read its response."""
@@ -178,6 +155,15 @@ class HttpWire:
             buffer.clear()
         self._begin(head, rest)
 
+    def _refuse(self, refusal: Reject) -> None:
+        """Answer a request that could not be understood, and hang up."""
+        response = refusal_response(refusal)
+        self._host.refused[refusal.status] += 1
+        body = response.body if isinstance(response.body, bytes) else b""
+        self._channel.write(response_head(response.status, response.headers, len(body), keep_alive=False) + body)
+        self._buffer.clear()
+        self._hang_up()
+
     def _begin(self, head: Head, rest: bytes) -> None:
         """Have a request served; ``rest`` is what has come after its head and is not in the buffer."""
         self._keep_alive = self._keep_alive and head.keep_alive
@@ -225,7 +211,7 @@ class HttpWire:
                 self._host.late(request, refusal)  # a Later's; of others who refuses them knows
             answer = refusal_response(refusal)
         except BaseException as error:
-            answer = _internal_error()
+            answer = internal_error()
             with contained(f"{request.method} {request.path!r}", about=request):
                 raise error
         if isinstance(answer, Response):
@@ -257,7 +243,7 @@ class HttpWire:
                 if not isinstance(response, Response):
                     raise TypeError(f"a request is answered with a Response, not with {type(response).__name__}")
             self._task = None
-            self._send(request, _internal_error() if trouble.caught else response)
+            self._send(request, internal_error() if trouble.caught else response)
             return
         if not self._channel.closed:
             self._hang_up()
@@ -300,118 +286,10 @@ class HttpWire:
                     websocket.accept(receiver, lines, bytes(self._buffer))
                     return
             if trouble.caught:
-                response = _internal_error()
+                response = internal_error()
             if response is not None:
                 self._keep_alive = False
                 self._task = None
                 self._send(request, response)
                 return
         self._hang_up()
-
-    # -- responses
-
-    def _refuse(self, refusal: Reject) -> None:
-        """Answer a request that could not be understood, and hang up."""
-        response = refusal_response(refusal)
-        self._host.refused[refusal.status] += 1
-        body = response.body if isinstance(response.body, bytes) else b""
-        self._channel.write(response_head(response.status, response.headers, len(body), keep_alive=False) + body)
-        self._buffer.clear()
-        self._hang_up()
-
-    def _send(self, request: Request, response: Response) -> None:
-        """Write a response, and go on when it has left."""
-        self._on_sent = response.on_sent
-        if self._state is _ENDED:
-            self._tell(False)
-            self._discard(response)
-            return
-        if not self._body.complete:
-            self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
-        headers = [*response.headers, *request.response_headers]
-        length = None if response.status in (204, 304) else response.length
-        try:
-            head = response_head(response.status, headers, length, keep_alive=self._keep_alive)
-        except BaseException as error:
-            with contained(f"the response to {request.method} {request.path!r}", about=request):
-                raise error
-            self._tell(False)
-            self._discard(response)
-            response = _internal_error()
-            length = response.length
-            head = response_head(500, response.headers, length, keep_alive=self._keep_alive)
-        with_body = request.method != "HEAD" and length is not None
-        if isinstance(response.body, bytes):
-            self._channel.write(head + response.body if with_body else head)
-            self._written()
-        else:
-            self._channel.write(head)
-            self._task = trio.CancelScope()
-            self._host.spawn(self._stream, request, response, with_body, self._task)
-
-    def _discard(self, response: Response) -> None:
-        """Close a body that nobody will get."""
-        if not isinstance(response.body, bytes):
-            self._host.spawn(self._close_body, response)
-
-    async def _close_body(self, response: Response) -> None:
-        with contained("closing the body of a response"):
-            await send_pieces(self._channel, response, send=False)
-
-    async def _stream(self, request: Request, response: Response, with_body: bool, scope: trio.CancelScope) -> None:
-        done = False
-        try:
-            with contained(f"the response to {request.method} {request.path!r}", about=request), scope:
-                await send_pieces(self._channel, response, send=with_body)
-                done = True
-        finally:
-            if not done:
-                self._tell(False)
-        with contained("an HTTP connection"):
-            if done:
-                self._task = None
-                self._written()
-            elif not self._channel.closed:
-                self._hang_up()
-
-    def _written(self) -> None:
-        """All of a response is written. The next request has to wait until it has left: a client that asks and asks,
-        and reads nothing, must not pile up answers."""
-        if self._channel.buffered:
-            self._leaving = True
-        else:
-            self._sent()
-
-    def _sent(self) -> None:
-        if self._on_sent is not None:
-            self._tell(True)
-        if self._state is _ENDED:
-            return
-        if not self._keep_alive:
-            self._hang_up()
-            return
-        self._body = EMPTY
-        self._channel.resume()
-        if self._buffer:
-            self._channel.soon(self._take_next)  # other connections have their turn first
-        else:
-            self._expect_head()
-
-    def _take_next(self) -> None:
-        if self._state is _BUSY:
-            self._expect_head()
-            self._next_request()
-
-    def _tell(self, sent: bool) -> None:
-        """Tell what became of a response, if anybody wants to know and has not been told."""
-        on_sent, self._on_sent = self._on_sent, None
-        if on_sent is not None:
-            try:
-                on_sent(sent and not self._channel.cut)
-            except BaseException as error:
-                with contained("what follows a response"):
-                    raise error
-
-
-def _internal_error() -> Response:
-    return Response.json(500, {"error": "internal server error"})

@@ -105,13 +105,24 @@ class Cors:
         Raises:
             Reject: 403.
         """
-        sent = request.headers.get_all("origin")
-        if not sent:
+        sent = self._sent(request)
+        if sent is None:
             return None
-        origin = self._allowed(sent[0]) if len(sent) == 1 else None
+        origin = self._allowed(sent)
         if origin is None:
             raise self._refusal(request)
         return origin
+
+    def _sent(self, request: Request) -> str | None:
+        """Give the Origin header; None: there is none.
+
+        Raises:
+            Reject: 403, there are several.
+        """
+        sent = request.headers.get_all("origin")
+        if len(sent) > 1:
+            raise self._refusal(request)
+        return sent[0] if sent else None
 
     def _judge(self, sent: str) -> str | None:
         """Give an origin, as it was sent; None: it is not allowed."""
@@ -126,10 +137,10 @@ class Cors:
         Raises:
             Reject: 403, the origin or the method is not allowed; the reason is Primus' text.
         """
-        sent = request.headers.get_all("origin")
-        if not sent:
+        sent = self._sent(request)
+        if sent is None:
             return []
-        granted = self._granted(sent[0], request.method) if len(sent) == 1 else None
+        granted = self._granted(sent, request.method)
         if granted is None:
             raise self._refusal(request)
         headers = [*granted]
