@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ahtransport import ActionServer, Request, Response
+from ahtransport._actions.inputs import maybe_await
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -106,7 +107,7 @@ async def connect(server: ActionServer, target: str = "/primus", headers: Mappin
     """Connect to a running server, and take the welcome."""
     socket = Socket()
     request = Request("GET", target, [("Host", "localhost"), *(headers or {}).items()], peer=("127.0.0.1", 4711))
-    socket.receiver = await server.handle_upgrade(request, socket)
+    socket.receiver = await maybe_await(server.handle_upgrade(request, socket))
     client = Client(server, socket, socket.receiver)
     if server.config.general.welcome_message:
         assert await client.next() == {"welcome": server.config.general.welcome_message, "context": "api"}

@@ -42,7 +42,7 @@ class Program:
         answer: Response | Awaitable[Response] = self._answer(request)
         return answer
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         raise AssertionError
 
 

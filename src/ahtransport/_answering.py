@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from inspect import iscoroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ahtransport._errors import Reject
 from ahtransport._http import Later, Response
@@ -11,7 +12,7 @@ from ahtransport._mount import COUNTED
 from ahtransport._observing import Observing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from ahtransport._http import Request
     from ahtransport._mount import Mount
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ahtransport.abc import Receiver, WebSocket
 
 __all__ = ["Answering"]
+
+_Answer = TypeVar("_Answer")
 
 
 class Answering(Observing):
@@ -88,24 +91,31 @@ class Answering(Observing):
             return handler(request)
         raise Reject(404, "not found")
 
-    async def _counting(self, request: Request, answer: Awaitable[Response]) -> Response:
+    async def _counting(self, request: Request, answer: Awaitable[_Answer]) -> _Answer:
         try:
             return await answer
         except Reject as refusal:
             self._count(request, refusal)
             raise
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Take a WebSocket (called by hosts).
 
         Raises:
             Reject: it is refused.
         """
         try:
-            return await self._take_upgrade(request, socket)
+            for look in self._entrance:
+                look(request)
+            given = (
+                self._upgrade_after_middleware(request, socket)
+                if self.middleware.at_work
+                else self._take_upgrade(request, socket)
+            )
         except Reject as refusal:
             self._count(request, refusal)
             raise
+        return self._counting(request, given) if isinstance(given, Awaitable) else given
 
     def _count(self, request: Request, refusal: Reject) -> None:
         if COUNTED not in request.state:
@@ -116,19 +126,21 @@ class Answering(Observing):
         if self._find(request)[0] is not None:
             self._count(request, refusal)
 
-    async def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        for look in self._entrance:
-            look(request)
+    async def _upgrade_after_middleware(self, request: Request, socket: WebSocket) -> Receiver:
         response = await self.middleware.run(request)
         if response is not None:
             text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
             raise Reject(response.status if response.status >= 400 else 403, text[:500])
+        given = self._take_upgrade(request, socket)
+        return await given if isinstance(given, Awaitable) else given
+
+    def _take_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         mount, _ = self._find(request)
         if mount is None:
             raise Reject(404, "no websockets here")
         if self.stopping:
             raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
-        return await mount.handle_upgrade(request, socket)
+        return mount.handle_upgrade(request, socket)
 
     def _find(self, request: Request) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:
         """Find who answers: the longest prefix wins; at the same pathname, the first transformer that claims it."""

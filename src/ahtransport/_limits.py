@@ -13,6 +13,8 @@ from ahtransport._errors import Reject
 from ahtransport._web.proxies import TrustedProxies, apply_forwarded, is_proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from ahtransport._config import Limits
     from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request
@@ -29,7 +31,7 @@ class Application(Protocol):
         """Answer a request."""
         ...
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Take a WebSocket."""
         ...
 
@@ -129,11 +131,11 @@ class Front:
         self._count(request)
         return self._application.handle_request(request)
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Take a WebSocket.
 
         Raises:
             Reject: 429, or as the application refuses.
         """
         self._count(request)
-        return await self._application.handle_upgrade(request, socket)
+        return self._application.handle_upgrade(request, socket)

@@ -200,14 +200,14 @@ class Mount:
         request.response_headers += _NO_CACHE
         return self._answer(request)
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Hand an upgrade on.
 
         Raises:
             Reject: 403 for an origin that is not allowed, or as the transformer refuses.
         """
         self._cors.check_origin(request)
-        return await self.transformer.handle_upgrade(request, socket)
+        return self.transformer.handle_upgrade(request, socket)
 
     # -- as its core
 
@@ -238,6 +238,11 @@ class Mount:
     def has_namespace(self, name: str) -> bool:
         """Tell whether the application has this namespace."""
         return self._namespaces.knows(name)
+
+    def asks(self, namespace: str = "/") -> bool:
+        """Tell whether the application wants to be asked."""
+        application = self._namespaces.model(namespace)
+        return application is None or bool(application.authorizers)
 
     async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application.

@@ -338,6 +338,11 @@ class Core(Protocol):
         """Tell whether the application has this namespace (Socket.IO's ``/name``; all others know only "/")."""
         ...
 
+    def asks(self, namespace: str = "/") -> bool:
+        """Tell whether :meth:`authorize` has anything to do; where not, a handshake may do without it, and so without
+        a wait and the task for it."""
+        ...
+
     async def authorize(self, request: Request, namespace: str = "/") -> None:
         """Ask the application whether this client may connect.
 
@@ -427,9 +432,9 @@ class Transformer(Protocol):
         """
         ...
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        """Take an upgraded socket; no task is left behind when it returns. What is written to ``socket`` before it
-        returns leaves right after the 101.
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
+        """Take an upgraded socket. It may wait: an ``async def`` gets a task for it, and leaves none behind. What is
+        written to ``socket`` before it returns leaves right after the 101.
 
         Raises:
             Reject: nothing has been accepted yet, the client gets a plain HTTP response.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ahtransport.abc import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
-    from ahtransport.abc import Core, Packet, Payload, Receiver, Request, WebSocket
+    from ahtransport.abc import Core, Packet, Payload, Receiver, Request, Seat, WebSocket
 
 __all__ = ["WebSocketTransformer"]
 
@@ -53,15 +53,27 @@ class WebSocketTransformer:
             await self._core.authorize(request)
         return Response.text(426, "Upgrade Required", [("Upgrade", "websocket"), ("Connection", "Upgrade")])
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Open a connection on this WebSocket.
 
         Raises:
             Reject: the application does not want the client.
         """
+        if self._core.asks():
+            return self._ask(request, socket)
+        return self._connect(request, socket, self._core.admit(request))
+
+    async def _ask(self, request: Request, socket: WebSocket) -> Receiver:
         seat = self._core.admit(request)
         try:
             await self._core.authorize(request)
+        except BaseException:
+            seat.leave()
+            raise
+        return self._connect(request, socket, seat)
+
+    def _connect(self, request: Request, socket: WebSocket, seat: Seat) -> Receiver:
+        try:
             peer = self._core.connect(request, socket, self, seat=seat)
         except BaseException:
             seat.leave()

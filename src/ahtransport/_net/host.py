@@ -54,8 +54,8 @@ class Application(Protocol):
         """Answer a request, at once or (with a ``Later``, or a coroutine) in its time."""
         ...
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
-        """Take a WebSocket."""
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
+        """Take a WebSocket, at once or in its time."""
         ...
 
 

@@ -14,6 +14,7 @@ A response that is there at once needs no task, and neither does a :class:`Later
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ahtransport._heartbeat import Alarm
     from ahtransport._net.channel import Channel
     from ahtransport._net.host import Host
+    from ahtransport._net.websocket import WebSocketWire
+    from ahtransport.abc import Receiver
 
 __all__ = ["HttpWire"]
 
@@ -182,8 +185,7 @@ class HttpWire(Responding):
         )
         if head.websocket:
             self._state = State.UPGRADE
-            self._task = trio.CancelScope()
-            self._host.spawn(self._upgrade, request, head, self._task)
+            self._upgrade(request, head)
         else:
             self._state = _BUSY
             self._serve(request, self._host.application.handle_request, request)
@@ -260,36 +262,67 @@ class HttpWire(Responding):
             self._host.refused[refusal.status] += 1
             raise
 
-    async def _upgrade(self, request: Request, head: Head, scope: trio.CancelScope) -> None:
-        websocket = self._host.make_websocket(self._channel, request, head)
-        response: Response | None = None
+    def _upgrade(self, request: Request, head: Head) -> None:
+        """Have the application take a WebSocket, now or later, or refuse it."""
+        try:
+            self._check_upgrade(head)
+            websocket = self._host.make_websocket(self._channel, request, head)
+            receiver = self._host.application.handle_upgrade(request, websocket)
+            if isinstance(receiver, Awaitable):
+                self._task = trio.CancelScope()
+                self._host.spawn(self._upgrade_later, request, head, websocket, receiver, self._task)
+            else:
+                self._accept(request, head, websocket, receiver)
+        except Reject as refusal:
+            self._decline(request, refusal_response(refusal))
+        except BaseException as error:
+            with contained(f"upgrade of {request.path!r}", about=request):
+                raise error
+            self._decline(request, internal_error())
+
+    async def _upgrade_later(
+        self,
+        request: Request,
+        head: Head,
+        websocket: WebSocketWire,
+        waiting: Awaitable[Receiver],
+        scope: trio.CancelScope,
+    ) -> None:
         with contained("an HTTP connection"), scope:
+            response: Response | None = None
             with contained(f"upgrade of {request.path!r}", about=request) as trouble:
                 try:
-                    self._check_upgrade(head)
-                    receiver = await self._host.application.handle_upgrade(request, websocket)
+                    receiver = await waiting
                 except Reject as refusal:
                     response = refusal_response(refusal)
                 else:
                     # No checkpoint since the application has said yes: this can't be cancelled half-way.
-                    try:
-                        headers = [*accept_headers(head), *websocket.extensions, *request.response_headers]
-                        lines = response_head(101, headers)
-                    except Exception:
-                        receiver.closed(1006, "")
-                        request.response_headers.clear()  # or the refusal would fail for the same reason
-                        raise
-                    if self._alarm is not None:
-                        self._alarm.cancel()
-                        self._alarm = None
-                    self._state = _ENDED
-                    websocket.accept(receiver, lines, bytes(self._buffer))
+                    self._accept(request, head, websocket, receiver)
                     return
             if trouble.caught:
                 response = internal_error()
             if response is not None:
-                self._keep_alive = False
-                self._task = None
-                self._send(request, response)
+                self._decline(request, response)
                 return
         self._hang_up()
+
+    def _accept(self, request: Request, head: Head, websocket: WebSocketWire, receiver: Receiver) -> None:
+        """Answer with 101; the channel is the WebSocket's from here on."""
+        try:
+            headers = [*accept_headers(head), *websocket.extensions, *request.response_headers]
+            lines = response_head(101, headers)
+        except Exception:
+            receiver.closed(1006, "")
+            request.response_headers.clear()  # or the refusal would fail for the same reason
+            raise
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._state = _ENDED
+        websocket.accept(receiver, lines, bytes(self._buffer))
+
+    def _decline(self, request: Request, response: Response) -> None:
+        """Answer an upgrade with something else than 101, and hang up."""
+        self._keep_alive = False
+        self._task = None
+        self._send(request, response)

@@ -72,7 +72,7 @@ class Nobody:
     async def handle_request(self, request: Request) -> Response:
         raise AssertionError
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
         raise AssertionError
 
 

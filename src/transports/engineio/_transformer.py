@@ -22,7 +22,7 @@ from ahtransport.abc import Payload, Reject, Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from ahtransport.abc import Core, Packet, Receiver, Request, WebSocket
+    from ahtransport.abc import Core, Packet, Receiver, Request, Seat, WebSocket
 
 __all__ = ["EngineIOTransformer"]
 
@@ -155,7 +155,7 @@ class EngineIOTransformer:
         opening = self._handshake(session.sid, ["websocket"] if self._can_upgrade else [])
         return Response(200, opening.data, [("Content-Type", "text/plain; charset=UTF-8")])
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Open a session on a WebSocket, or let one ask for a session that polls.
 
         Raises:
@@ -169,13 +169,18 @@ class EngineIOTransformer:
         except _Refusal as refusal:
             raise refusal.as_text() from None
         if session is None:
-            return SocketReceiver(await self._open(request, socket))
+            if self.asks():
+                return self._open_socket(request, socket)
+            return SocketReceiver(self._begin(request, socket, self.core.admit(request)))
         probe = Probe(session, socket)
         if session.state is State.POLLING and self.allow_upgrades:
             session.begin_probe(socket)
         else:
             socket.close(1000)
         return probe
+
+    async def _open_socket(self, request: Request, socket: WebSocket) -> Receiver:
+        return SocketReceiver(await self._open(request, socket))
 
     @classmethod
     def client_modules(cls) -> Mapping[str, str]:
@@ -230,6 +235,18 @@ class EngineIOTransformer:
         seat = self.core.admit(request)
         try:
             await self.authorize(request)
+        except BaseException:
+            seat.leave()
+            raise
+        return self._begin(request, socket, seat)
+
+    def _begin(self, request: Request, socket: WebSocket | None, seat: Seat) -> Session:
+        """Begin a session that has its seat.
+
+        Raises:
+            Reject: the application has no place for it.
+        """
+        try:
             sid = secrets.token_urlsafe(16)
             session = Session(sid, self, socket, seat, self.core.pacer(request) if socket is None else None)
             if socket is not None:
@@ -241,6 +258,10 @@ class EngineIOTransformer:
         self._sessions[sid] = session
         session.peer.opened()
         return session
+
+    def asks(self) -> bool:
+        """Tell whether :meth:`authorize` has anything to do."""
+        return self.core.asks()
 
     async def authorize(self, request: Request) -> None:
         """Ask whether a client may open a session.

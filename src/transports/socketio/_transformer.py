@@ -70,7 +70,7 @@ class SocketIOTransformer(EngineIOTransformer):
             return explain()
         return super().meet(request)
 
-    async def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver:
+    def handle_upgrade(self, request: Request, socket: WebSocket) -> Receiver | Awaitable[Receiver]:
         """Take a WebSocket as Engine.IO does; clients of Socket.IO 2 are told that they are too old.
 
         Raises:
@@ -78,7 +78,7 @@ class SocketIOTransformer(EngineIOTransformer):
         """
         if is_version_2(request) and request.query.get("transport") == "websocket":
             return Farewell2(socket)
-        return await super().handle_upgrade(request, socket)
+        return super().handle_upgrade(request, socket)
 
     def connect_peer(self, request: Request, session: Session) -> Carried:
         """Make what a session pushes into: a client, which has no connection before its CONNECT."""
@@ -89,6 +89,10 @@ class SocketIOTransformer(EngineIOTransformer):
         super().moved(session)
         if isinstance(session.peer, Client):
             session.peer.moved()
+
+    def asks(self) -> bool:
+        """Nobody is asked before CONNECT."""
+        return False
 
     async def authorize(self, request: Request) -> None:
         """Nobody is asked before CONNECT, which brings the credentials along."""
