@@ -322,7 +322,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def floods(session: nox.Session) -> None:
-    """Every flood of the acceptance items at full size, a minute each; writes the table that the documentation shows.
+    """Every flood at full size, a minute each; writes the table that the documentation shows.
 
     Options go after ``--``: ``--only F3 F4`` keeps the other rows; with ``--seconds`` no table is written.
     """

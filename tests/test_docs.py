@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import socketio
 import trio
+from trio.testing import MockClock
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -264,7 +265,17 @@ async def numbered(names: SimpleNamespace) -> None:
         assert await client.socket.recv() == '2:"primus::pong::5"'
 
 
-DEFINITIONS: dict[str, Callable[[SimpleNamespace], Awaitable[None]]] = {"numbered": numbered}
+async def own_tests(names: SimpleNamespace) -> None:
+    await names.test_it_echoes()
+    await names.test_it_is_well()
+
+    def in_no_time() -> None:
+        trio.run(names.test_silent_clients_are_sent_away, None, clock=MockClock(autojump_threshold=0))
+
+    await trio.to_thread.run_sync(in_no_time)
+
+
+DEFINITIONS: dict[str, Callable[[SimpleNamespace], Awaitable[None]]] = {"numbered": numbered, "testing": own_tests}
 
 
 def chosen(verb: str) -> pytest.MarkDecorator:

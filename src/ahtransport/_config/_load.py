@@ -103,8 +103,8 @@ def load_config(
             directory's ``ahtransport.toml``, else its ``pyproject.toml``, else nothing. A :class:`Config` is taken as
             it is: neither files nor the environment are read again.
         overrides: keyword arguments, flat or nested. A flat name that occurs in several sections means that of
-            ``servers.websocket.server``, then ``servers.websocket``, ``servers.web``, ``general``; the client's are
-            reached with ``client={…}``.
+            ``servers.websocket.server``, then ``servers.websocket``, ``servers.web``, ``servers.limits``, ``general``;
+            other sections' are reached by the section's name, such as ``client={…}`` or ``fingerprint={…}``.
         environ: the environment; None: the process's own.
         cwd: the working directory; None: the process's own.
 
