@@ -6,7 +6,9 @@ import dataclasses
 import datetime
 import enum
 import functools
+import math
 import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import msgspec
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
 class Point(msgspec.Struct):
     x: int
     y: list[int] = []
+
+
+@dataclasses.dataclass
+class Measure:
+    size: float = 1.0
+
+
+class Bundle(msgspec.Struct):
+    table: dict[str, list[float]] = {}
+    place: Measure = msgspec.field(default_factory=Measure)
 
 
 @dataclasses.dataclass
@@ -62,6 +74,10 @@ def numbers(connection: object, numbers: list[int]) -> None: ...
 def maybe_numbers(connection: object, numbers: list[int] | None = None) -> None: ...
 def bounded(connection: object, size: Annotated[int, msgspec.Meta(ge=1, le=9)]) -> None: ...
 def real(connection: object, value: float) -> None: ...
+def exact(connection: object, value: Decimal) -> None: ...
+def reals(connection: object, values: list[float]) -> None: ...
+def bundle(connection: object, bundle: Bundle) -> None: ...
+def different(connection: object, values: set[Any]) -> None: ...
 def pair(connection: object, point: Annotated[dict[str, int], Param(description="a pair")]) -> None: ...
 
 
@@ -91,6 +107,9 @@ def pair(connection: object, point: Annotated[dict[str, int], Param(description=
         (maybe_numbers, {"numbers": None}, {"numbers": None}),
         (bounded, {"size": "9"}, {"size": 9}),
         (real, {"value": "1.5"}, {"value": 1.5}),
+        (exact, {"value": "1.5"}, {"value": Decimal("1.5")}),
+        (reals, {"values": ["1", 2.5]}, {"values": [1.0, 2.5]}),
+        (bundle, {"bundle": {"table": {"a": [1]}}}, {"bundle": Bundle({"a": [1.0]})}),
         (pair, {"point": '{"x": "1"}'}, {"point": {"x": 1}}),
     ],
 )
@@ -131,6 +150,13 @@ async def test_a_missing_parameter_comes_before_an_invalid_one() -> None:
         (bounded, {"size": 10}, "size: expected int <= 9"),
         (real, {"value": "nan"}, "value: expected a finite number"),
         (real, {"value": float("inf")}, "value: expected a finite number"),
+        (exact, {"value": "sNaN"}, "value: expected a finite number"),
+        (reals, {"values": ["nan"]}, "values: expected a finite number"),
+        (reals, {"values": [math.inf]}, "values: expected a finite number"),
+        (reals, {"values": Repeated(["1", "inf"])}, "values: expected a finite number"),
+        (bundle, {"bundle": {"table": {"a": [1, float("nan")]}}}, "bundle: expected a finite number"),
+        (bundle, {"bundle": {"place": {"size": "inf"}}}, "bundle: expected a finite number"),
+        (different, {"values": [[1]]}, 'Input for parameter "values" failed validation!'),
     ],
 )
 async def test_an_error_names_the_parameter_and_what_was_expected(

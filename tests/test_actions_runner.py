@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -320,3 +321,46 @@ async def test_e4_names_of_parameters_are_plain_data(params: dict[str, Any]) -> 
         "key": params.get("key", "default"),
         "self": params.get("self", "default"),
     }
+
+
+class Fickle(Mapping[str, Any]):
+    """A mapping that can't be read."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise RuntimeError("on purpose")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("on purpose")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_what_is_run_at_once_fails_as_what_is_run_in_a_task_does(caplog: pytest.LogCaptureFixture) -> None:
+    def group() -> None:
+        raise BaseExceptionGroup("of a nursery", [SystemExit(1), ValueError("and more")])
+
+    def interrupted() -> None:
+        raise BaseExceptionGroup("of a nursery", [KeyboardInterrupt(), ValueError("and more")])
+
+    bench = Bench()
+    bench.add(lambda: Fickle(), name="unreadable")
+    bench.add(lambda: None, name="guarded", middleware=["gone"])
+    bench.add(group)
+    bench.add(interrupted)
+    for name in ("unreadable", "guarded", "group"):
+        outcome = bench.runner.start(bench.connection, bench.tally, {"action": name})
+        assert isinstance(outcome, Outcome)
+        assert (outcome.reply(), bench.tally.pending) == ({"error": INTERNAL}, 0), name
+    assert bench.runner.failed == 3
+    with pytest.raises(BaseExceptionGroup):
+        bench.runner.start(bench.connection, bench.tally, {"action": "interrupted"})
+
+
+async def test_a_group_with_a_system_exit_in_it_does_not_end_the_server() -> None:
+    async def group() -> None:
+        raise BaseExceptionGroup("of a nursery", [SystemExit(1), ValueError("and more")])
+
+    bench = Bench()
+    bench.add(group)
+    assert (await bench.run("group")).reply() == {"error": INTERNAL}

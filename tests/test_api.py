@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from action_bench import connect, fetch, make, running
-from ahtransport import ActionCall, ActionError, ActionServer, Connection, Param, Reject
+from ahtransport import ActionCall, ActionError, ActionServer, Connection, Param, Reject, Request, Response
 from ahtransport._actions.bodies import MAX_FIELDS
 
 if TYPE_CHECKING:
@@ -240,10 +240,11 @@ async def test_repeated_fields_of_forms() -> None:
     field = 'Content-Disposition: form-data; name="numbers"'
     file = field + '; filename="x"'
     kind = "multipart/form-data; boundary=b"
-    _, answer = await fetch(shop(), "/api/echo", "POST", multipart((field, b"1"), (field, b"2"), (file, b"3")), kind)
+    _, answer = await fetch(shop(), "/api/echo", "POST", multipart((field, b"1"), (field, b"2")), kind)
     assert answer["numbers"] == [1, 2]
-    _, answer = await fetch(shop(), "/api/echo", "POST", multipart((file, b"1"), (field, b"2")), kind)
-    assert answer["numbers"] == [2]
+    for parts in (((field, b"1"), (file, b"3")), ((file, b"1"), (field, b"2")), ((file, b"1"), (file, b"2"))):
+        response, answer = await fetch(shop(), "/api/echo", "POST", multipart(*parts), kind)
+        assert (response.status, answer["error"].split(":")[0]) == (400, "a file needs a name of its own")
 
 
 async def test_options_and_methods() -> None:
@@ -308,13 +309,31 @@ async def test_the_shape_may_be_configured() -> None:
     assert response.body.startswith(b'{\n    "value": null')
 
 
+async def test_configuring_again_leaves_alone_what_the_application_has_put_there() -> None:
+    async def mine(request: Request) -> Response:
+        return Response.text(200, "mine")
+
+    server = shop()
+    server.route("/api", mine)
+    server.configure(padding=0)
+    response, _ = await fetch(server, "/api/greet?name=anna")
+    assert response.body == b"mine"
+    server.configure(api_path="/v2", server_information=False, requester_information=False)
+    response, _ = await fetch(server, "/v2/greet?name=anna")
+    assert response.body == b'{"greeting":"good day anna"}'
+    response, _ = await fetch(server, "/api/greet?name=anna")
+    assert response.body == b"mine"
+
+
 async def test_configuring_again_takes_effect() -> None:
     server = shop()
     server.configure(padding=0, server_information=False, requester_information=False, api_path="/v2")
     response, _ = await fetch(server, "/v2/greet?name=anna")
     assert response.body == b'{"greeting":"good day anna"}'
+    response, _ = await fetch(server, "/api/greet?name=anna")
+    assert response.status == 404
     server.configure(starting_chat_rooms=["tea"], simultaneous_actions=1, action_timeout=1000)
-    assert "tea" in server.rooms
+    assert server.rooms.list() == ["tea"]
     assert (server.runner.limit, server.runner.timeout) == (1, 1.0)
     async with running(server):
         client = await connect(server)

@@ -302,3 +302,32 @@ async def test_an_application_that_only_learns_that_the_client_is_gone_has_not_f
     assert not record.errors
     assert [code for _, code, _ in record.closed] == [1006]
     assert not [entry for entry in caplog.records if entry.levelname == "ERROR"]
+
+
+# -- the order of what is called
+
+
+@pytest.mark.parametrize("when", ["on_open", "on_message"])
+async def test_nothing_is_called_after_on_close(when: str) -> None:
+    """Whoever closes in the first function has not closed before the last."""
+
+    async def later(connection: Connection, *message: Any) -> None:
+        calls.append("later")
+
+    def first(connection: Connection, *message: Any) -> None:
+        calls.append("first")
+        connection.close(4000)
+
+    calls: list[str] = []
+    server = make_server()
+    register = getattr(server, when)
+    register(first)
+    register(lambda connection, *message: calls.append("second"))
+    register(later)
+    server.on_close(lambda connection, code, reason: calls.append("closed"))
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send("a message")
+        with pytest.raises(ConnectionClosed):
+            await client.receive()
+        await trio.testing.wait_all_tasks_blocked()
+    assert calls == (["first", "second", "later", "closed"] if when == "on_open" else ["first", "closed"])

@@ -429,3 +429,46 @@ def test_one_parameter_past_the_limit() -> None:
         with pytest.raises(Reject) as caught:
             query_pairs("&".join([letter] * 1001))
         assert caught.value.status == 400
+
+
+async def test_a_response_under_way_has_no_continue_in_it() -> None:
+    """Whose body is read while its response streams is not asked for it any more."""
+
+    def answer(request: Request) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"begun"
+            with trio.move_on_after(0.01):
+                await request.read(100)
+            yield b"done"
+
+        return Response(200, pieces(), length=9)
+
+    async with serving(answer) as (stream, _):
+        head = GET.replace(b"GET", b"POST").removesuffix(b"\r\n")
+        await stream.send_all(head + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        got = b""
+        while not got.endswith(b"done"):
+            piece = await stream.receive_some(65536)
+            assert piece
+            got += piece
+        assert b"Continue" not in got
+        assert got.endswith(b"begundone")
+
+
+async def test_a_later_head_has_as_long_as_the_first(autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(lambda request: Response.text(200, "hello"), header_timeout=10, keep_alive=4) as (stream, _):
+        await stream.send_all(GET)
+        await receive(stream, b"hello")
+        for _ in range(2):
+            await trio.sleep(3.9)
+            await stream.send_all(GET[:9])
+            await trio.sleep(9.9)
+            await stream.send_all(GET[9:])
+            await receive(stream, b"hello")
+        await trio.sleep(3.9)
+        await stream.send_all(GET[:9])
+        begun = trio.current_time()
+        await trio.sleep(5)
+        await stream.send_all(GET[9:15])
+        assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 408 ")
+        assert trio.current_time() - begun == pytest.approx(10, abs=0.1)

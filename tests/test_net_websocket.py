@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -240,3 +241,34 @@ async def test_a_peer_that_does_not_answer_our_close_is_cut_off(autojump_clock: 
         await trio.sleep(0.2)
         assert channel.closed
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("said", [frame(CLOSE), frame(3)], ids=["their close", "a broken frame"])
+async def test_a_peer_that_closes_and_reads_nothing_is_cut_off(
+    said: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    deadlines = Deadlines()
+    channel, listener = MemoryChannel(), Listener()
+    wire = WebSocketWire(channel, Host(Nobody(), deadlines, close_timeout=5.0, flush_timeout=math.inf))
+    wire.accept(listener, b"", b"")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        wire.data(said, 1.0)
+        await trio.sleep(4.9)
+        assert not channel.closed
+        await trio.sleep(0.2)
+        assert channel.closed
+        nursery.cancel_scope.cancel()
+
+
+async def test_early_bytes_wait_for_a_receiver_that_has_had_enough() -> None:
+    channel, listener = MemoryChannel(), Listener()
+    wire = WebSocketWire(channel, Host(Nobody(), Deadlines()))
+    wire.pause()
+    wire.accept(listener, b"", frame(TEXT, b"early"))
+    channel.work()
+    assert channel.paused
+    assert not listener.events
+    wire.resume()
+    channel.work()
+    assert listener.events == [("early",)]

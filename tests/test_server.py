@@ -353,7 +353,15 @@ async def test_accepting_goes_on_whatever_happens(
     async with memory_host(server):
         host = server._host
         assert isinstance(host, Host)
-        codes = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EMFILE, errno.EPROTO, errno.ENOBUFS]
+        codes = [
+            errno.EMFILE,
+            errno.ENFILE,
+            errno.ECONNABORTED,
+            errno.EMFILE,
+            errno.EPROTO,
+            errno.ENOBUFS,
+            errno.ECONNRESET,
+        ]
         listener = Listener(*(OSError(code, "no") for code in codes))
         with trio.move_on_after(60):
             await host._accept(listener)  # type: ignore[arg-type]

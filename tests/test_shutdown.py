@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from ahtransport import Connection, ConnectionClosed, Request, Response, Server
+from ahtransport import ActionServer, Connection, ConnectionClosed, Request, Response, Server
 from ahtransport.testing import (
     Record,
     Refused,
@@ -290,3 +290,56 @@ async def test_the_port_is_free_again() -> None:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
         for listener in listeners:
             await listener.aclose()
+
+
+@pytest.mark.parametrize("level", [Server, ActionServer])
+async def test_a_server_may_serve_again(level: type[Server]) -> None:
+    server = level(config={}, transformer="websockets", port=0)
+    server.shutdown()  # nobody is served yet, so it means nothing
+    for _ in range(2):
+        async with memory_host(server) as host, connect_websocket(host.dial) as client:
+            if isinstance(server, ActionServer):
+                assert (await client.receive())["context"] == "api"
+                await client.send({"event": "action", "params": {"action": "nothing"}, "messageId": 1})
+                assert (await client.receive())["error"] == "unknown action or invalid apiVersion"
+            server.shutdown()
+            with pytest.raises(ConnectionClosed, match="1012"):
+                await client.receive()
+
+
+async def test_h2_who_is_still_being_asked_for_is_refused(autojump_clock: MockClock) -> None:
+    """A connection that came to be after all were told would not hear of the end."""
+
+    async def slow(request: Request) -> None:
+        await trio.sleep(1)
+
+    server = make_server(shutdown_grace=10_000)
+    server.authorize(slow)
+    record = Record(server)
+    begun = trio.current_time()
+    async with memory_host(server) as host:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def connect() -> None:
+                with pytest.raises(Refused) as caught:
+                    await WebSocketClient.connect(host.stream())
+                assert caught.value.response.status == 503
+
+            await trio.sleep(0.5)
+            server.shutdown()
+        assert not record.opened
+    assert trio.current_time() - begun < 2
+
+
+@pytest.mark.parametrize("transformer", ["engine.io", "socket.io"])
+async def test_h2_no_session_begins_in_a_drain(transformer: str) -> None:
+    def stop(request: Request) -> None:
+        server.shutdown()
+
+    server = Server(config={}, transformer=transformer, port=0, pathname="/primus")
+    server.use(stop)
+    async with memory_host(server) as host:
+        answer = await fetch(host.stream(), "GET", "/primus/?EIO=4&transport=polling", [("Host", "h")])
+        assert answer.status == 503
+        assert not server.connections

@@ -235,3 +235,51 @@ async def test_who_has_failed_is_not_asked_again() -> None:
             await client.send(number)
         await record.until(lambda: record.closed)
     assert seen == [0]
+
+
+async def test_what_a_message_leaves_to_be_awaited_comes_before_the_next_message() -> None:
+    """Also where the next one's transform has been waiting for longer."""
+
+    async def transform(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def later(connection: Connection, message: str) -> None:
+        order.append(f"{message} begins")
+        await trio.sleep(0.001)
+        order.append(f"{message} ends")
+
+    def note(connection: Connection, message: str) -> None:
+        order.append(f"{message} noted")
+        if message == "3":
+            connection.send_nowait("done")
+
+    order: list[str] = []
+    server = make_server()
+    server.transform("incoming", transform)
+    server.on_message(lambda connection, message: later(connection, message))
+    server.on_message(note)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        for message in ("1", "2", "3"):
+            await client.send(message)
+        assert await client.receive() == "done"
+    assert order == [f"{number} {what}" for number in "123" for what in ("begins", "ends", "noted")]
+
+
+async def test_a_message_that_fails_behind_a_transform_leaves_nothing_to_be_done() -> None:
+    async def transform(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def fail(connection: Connection, message: str) -> None:
+        seen.append(message)
+        raise RuntimeError("on purpose")
+
+    seen: list[str] = []
+    server = make_server()
+    server.transform("incoming", transform)
+    server.on_message(fail)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        for message in ("1", "2", "3"):
+            await client.send(message)
+        with pytest.raises(ConnectionClosed, match="1011"):
+            await client.receive()
+    assert seen == ["1"]

@@ -344,6 +344,26 @@ async def test_what_is_said_may_be_changed_for_all_or_for_one(caplog: pytest.Log
     assert caplog.text.count("RuntimeError: secret") == 1
 
 
+async def test_e13_words_that_can_not_be_sent_cost_their_receiver_that_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def spoil(connection: Connection | None, room: str, words: dict[str, Any]) -> dict[str, Any]:
+        return {**words, "spoilt": object()} if connection and connection.data.get("spoilt") else words
+
+    server = make()
+    server.chat.use("spoil", say=spoil)
+    async with running(server):
+        one, broken, last = [await connect(server) for _ in range(3)]
+        broken.connection.data["spoilt"] = True
+        for client in (one, broken, last):
+            await client.ask("roomAdd", room="defaultRoom")
+        assert len(await say(one, "defaultRoom", "hi")) == 1
+        assert heard(await last.next())["message"] == "hi"
+        assert broken.nothing_came()
+        assert (await broken.ask("detailsView"))["status"] == "OK"
+    assert caplog.text.count("can't be sent") == 1
+
+
 async def test_a_member_too_slow_for_words_of_its_own_is_closed_and_may_come_back() -> None:
     server = make()
     server.chat.use("same", say=lambda connection, room, words: words)

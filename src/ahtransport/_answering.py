@@ -31,11 +31,6 @@ class Answering(Observing):
     _files: StaticFiles | None
     _homes: dict[str, Mount]  # where requests have come to by now for which there is but one transformer
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
-        raise NotImplementedError
-
     def handle_request(self, request: Request) -> Response | Awaitable[Response]:
         """Answer an HTTP request (called by hosts).
 
@@ -138,8 +133,6 @@ class Answering(Observing):
         mount, _ = self._find(request)
         if mount is None:
             raise Reject(404, "no websockets here")
-        if self.stopping:
-            raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
         return mount.handle_upgrade(request, socket)
 
     def _find(self, request: Request) -> tuple[Mount | None, Callable[[Request], Awaitable[Response]] | None]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-_YIELD_EVERY: Final = 32
 _NO_SEAT: Final = Seat()
 
 
@@ -234,10 +233,14 @@ class Connection(Incoming):
         application = self._application
         if self._stale is not None:
             self._control_out(self._stale)
+        self._tasks += 1  # on_close comes after the last of these, though the first may close
         for function, inline in application.on_open:
             self._call(function, (self,), inline, None, ordered=False)
         if application.handler is not None and self._state == "open":
             self._spawn(self._run_handler, application.handler)
+        self._tasks -= 1
+        if not self._tasks and self._state != "open":
+            self._announce()
 
     def alive(self, now: float) -> None:
         """Note a sign of life (for transformers); ``now`` is trio's clock."""

@@ -161,8 +161,17 @@ class Incoming(Outgoing):
 
     async def _transform_in(self, packet: Message | Event) -> None:
         changed = await self._application.incoming.run_async(packet, self._whole)
-        if changed is not None:
+        if changed is None:
+            return
+        behind, self._jobs = self._jobs, deque()  # what this one leaves to be done comes before what waits already
+        try:
             self._dispatch(changed, ordered=True)
+        finally:
+            if self._jobs is EMPTY:  # it has failed, and nothing is to be done any more
+                self._jobs = behind
+                self._drop_jobs()
+            else:
+                self._jobs.extend(behind)
 
     def _dispatch(self, packet: Message | Event, *, ordered: bool = False) -> None:
         """Give a packet to the application: to its handler's loop, or to its functions.
@@ -197,7 +206,9 @@ class Incoming(Outgoing):
                 self._strain()
             return
         for function, inline in application.on_message:
-            if inline and (ordered or not self._working):
+            if self._state != "open" and not ordered:
+                return  # the function before has closed it
+            if inline and (not self._working or (ordered and not self._jobs)):
                 try:
                     result = function(self, value)
                     if result is not None and hasattr(result, "__await__"):

@@ -264,12 +264,18 @@ class Mount:
         self._shared.counters.refused[refusal.status] += 1
         request.state[COUNTED] = True
 
+    def _check_stopping(self) -> None:
+        # Who comes to a server that has said goodbye to everybody would not hear of it.
+        if self._shared.stopping:
+            raise Reject(503, "the server is shutting down", [("Retry-After", "1")])
+
     def admit(self, request: Request) -> Seat:
         """Give a client a seat; see ``ahtransport.abc.Core``.
 
         Raises:
             Reject: there is none.
         """
+        self._check_stopping()
         if self._admission is None:
             return _NO_SEAT
         try:
@@ -300,6 +306,7 @@ class Mount:
         Raises:
             Reject: there is no such namespace, or no longer; there is no seat.
         """
+        self._check_stopping()
         application = self._namespaces.find(namespace)
         if application is None:
             raise Reject(404, "Invalid namespace")

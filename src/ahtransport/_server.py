@@ -91,7 +91,6 @@ class Server(Answering):
         self._stop = trio.Event()
         self._running = False
         self._lingering = False  # told to stop, and going on for ``shutdown_delay``
-        self._stopping = False
         self._host: Host | None = None
         self._namespaces = self._build(None)
         if handler is not None:
@@ -210,7 +209,7 @@ class Server(Answering):
     @property
     def stopping(self) -> bool:
         """Whether the drain has begun; not yet while ``shutdown_delay`` lasts."""
-        return self._stopping
+        return self._namespaces.shared.stopping
 
     def session_for(self, request: Request) -> Session:
         """Give the session of a web request. One without a fingerprint cookie gets one, with the response, unless
@@ -270,12 +269,12 @@ class Server(Answering):
             self._lingering = self._running and self.config.servers.websocket.shutdown_delay > 0
             self._stop.set()
             if not self._lingering:
-                self._begin_drain()
+                self._set_stopping(True)
 
-    def _begin_drain(self) -> None:
-        """From here on nothing new is begun."""
+    def _set_stopping(self, stopping: bool) -> None:
+        """Say whether the drain has begun: from then on nothing new is."""
         self._lingering = False
-        self._stopping = True
+        self._namespaces.shared.stopping = stopping
 
     async def reload_certificate(self) -> None:
         """Read the files ``servers.web.cert`` and ``key`` again; connections from now on get what is in them, and those
@@ -305,6 +304,7 @@ class Server(Answering):
         self._running = True
         self._stop = trio.Event()
         self._ended = trio.Event()
+        self._set_stopping(False)
         shared = self._namespaces.shared
         self._host = self._make_host(self._host)
         self._watch = watch = BlockingWatch(self.config.general.blocking_warning)
@@ -343,7 +343,7 @@ class Server(Answering):
                     await self._stop.wait()
                     if self._lingering:
                         await trio.sleep(self.config.servers.websocket.shutdown_delay)
-                        self._begin_drain()
+                        self._set_stopping(True)
                     await self._drain(self._host)
                 finally:
                     # What has no stream at the moment, such as a session between two polls, would not notice the end.

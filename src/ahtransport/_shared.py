@@ -30,6 +30,7 @@ class Shared:
     """What the namespaces of a server have in common: options, parsers, sessions, the clock, the tasks.
 
     Attributes:
+        stopping: whether the drain has begun.
         many: what sends a broadcast to many sockets at once, while the server runs and where the system has that.
     """
 
@@ -49,6 +50,7 @@ class Shared:
         self.sessions = sessions
         self.deadlines = Deadlines()
         self.counters = Counters()
+        self.stopping = False
         self.many: ManySockets | None = None
         self._nursery: trio.Nursery | None = None
         self._running = 0

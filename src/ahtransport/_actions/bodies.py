@@ -62,9 +62,11 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name not in params:
             params[name] = value
-        elif isinstance(value, str):
+        elif isinstance(value, bytes) or isinstance(params[name], bytes):
+            raise Reject(400, "a file needs a name of its own: the form has another part of that name")
+        else:
             if not isinstance(params[name], Repeated):
-                params[name] = Repeated([params[name]]) if isinstance(params[name], str) else Repeated()
+                params[name] = Repeated([params[name]])
             params[name].append(value)
     # What names the action is never ambiguous.
     for name in ("action", "apiVersion"):

@@ -212,6 +212,9 @@ class Chat:
                 except trio.WouldBlock:
                     # What it misses must not be a silent hole: the same end as over the limit of a broadcast.
                     member.close(1013, "too slow", reconnect=True)
+                except (TypeError, ValueError, OverflowError, RecursionError):
+                    extra = fields("reply.unsendable", member)
+                    logger.exception("what a chat middleware made of a message can't be sent", extra=extra)
 
     async def _heard(self, member: Connection, room: str, words: Words) -> Words | None:
         for one in self._middleware:

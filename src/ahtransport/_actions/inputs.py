@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -198,11 +199,13 @@ class Input:
                 value = [value]
         try:
             value = msgspec.convert(value, self.type, strict=False)
+        except TypeError as error:  # a list in a set, say
+            raise self._failed() from error
         except (ValueError, RecursionError) as error:
             # "Expected `int`, got `str` - at `$.y[0]`"
             text, _, path = str(error).replace("`", "").partition(" - at $")
             raise ActionError(f"{self.name}{path}: {text[:1].lower()}{text[1:]}", 422) from error
-        if isinstance(value, float) and not math.isfinite(value):
+        if not _is_finite(value):
             raise ActionError(f"{self.name}: expected a finite number", 422)
         return value
 
@@ -221,6 +224,31 @@ class Input:
         if self.param.description:
             entry["description"] = self.param.description
         return entry
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether a converted value has neither NaN nor an infinity in it."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, float):
+            if not math.isfinite(one):
+                return False
+        elif isinstance(one, (str, bytes, int, type(None))):
+            continue
+        elif isinstance(one, Decimal):
+            if not one.is_finite():
+                return False
+        elif isinstance(one, dict):
+            left += one
+            left += one.values()
+        elif isinstance(one, (list, tuple, set, frozenset)):
+            left += one
+        elif isinstance(one, msgspec.Struct):
+            left += (getattr(one, name) for name in one.__struct_fields__)
+        elif is_dataclass(one):
+            left += (getattr(one, field.name) for field in fields(one))
+    return True
 
 
 def given_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any]) -> dict[str, Any]:

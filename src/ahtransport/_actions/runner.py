@@ -222,12 +222,13 @@ class Runner:
         action = self._admit(connection, tally, params)
         if isinstance(action, Outcome):
             return action
-        waits = self._waits.get(action)
-        if waits is None:
-            waits = self._waits[action] = not action.is_plain or bool(self._chain(action))
-        if waits:
+        if self._waits.get(action, not action.is_plain):
             return ActionCall(connection, action, dict(params))
         try:
+            if action not in self._waits:
+                self._waits[action] = waits = bool(self._chain(action))
+                if waits:
+                    return ActionCall(connection, action, dict(params))
             args = (connection,) if action.takes_connection else ()
             if action.inputs:
                 given = given_inputs(action.inputs, params)
@@ -243,7 +244,9 @@ class Runner:
                     return call
                 result = _outputs(result, action.name)
             outcome = Outcome(result)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
             outcome = self._failed(ActionCall(connection, action, dict(params)), error, log=True)
         tally.pending -= 1
         return outcome
@@ -279,14 +282,15 @@ class Runner:
         self.pending += 1
         try:
             return await self._run(call)
-        # SystemExit too: an action must not end the server by calling something that calls exit().
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
             return self._failed(call, error, log=log)
         finally:
             tally.pending -= 1
             self.pending -= 1
 
-    def _failed(self, call: ActionCall, error: Exception | SystemExit, *, log: bool) -> Outcome:
+    def _failed(self, call: ActionCall, error: BaseException, *, log: bool) -> Outcome:
         self.failed += 1
         shown = told(error)
         if shown is not None:
@@ -332,6 +336,14 @@ def _refused(text: str, status: int) -> Outcome:
     return Outcome({}, text, status, ActionError(text, status))
 
 
+def _is_failure(error: BaseException) -> bool:
+    """Tell a failure from a cancellation or Ctrl+C. SystemExit is one, too: an action must not end the server by
+    calling something that calls exit()."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split((Exception, SystemExit))[1] is None
+    return isinstance(error, (Exception, SystemExit))
+
+
 def _merge(call: ActionCall, outputs: Any, source: str) -> None:
     call.response.update(outputs if type(outputs) is dict else _outputs(outputs, source))
 
@@ -341,7 +353,7 @@ def _outputs(outputs: Any, source: str) -> Mapping[str, Any]:
     if outputs is None:
         return {}
     if isinstance(outputs, Mapping):
-        return outputs
+        return dict(outputs)  # now, while somebody looks after what may go wrong
     built = msgspec.to_builtins(outputs)  # a Struct, a dataclass
     if not isinstance(built, dict):
         raise TypeError(f"{source} returned a {type(outputs).__name__}; it has to return its outputs as a mapping")

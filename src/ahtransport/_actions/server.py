@@ -81,14 +81,16 @@ class ActionServer(Server):
         self.chat = Chat(self)
         self.runner = Runner(self.actions)
         self.tallies: dict[Connection, Tally] = {}
+        self._api: Api | None = None
+        self._starting_rooms: set[str] = set()
         self._configured()
         self.on_open(self._opened)
         self.on_message(self._received)
         self.on_close(self._closed)
 
-    def _begin_drain(self) -> None:
-        super()._begin_drain()
-        self.runner.draining = True
+    def _set_stopping(self, stopping: bool) -> None:
+        super()._set_stopping(stopping)
+        self.runner.draining = stopping
 
     #: What is over the rate is answered with an error, by the verbs.
     _paces_messages: ClassVar[bool] = False
@@ -109,14 +111,26 @@ class ActionServer(Server):
 
     def _configured(self) -> None:
         general = self.config.general
+        for room in self._starting_rooms - {*general.starting_chat_rooms}:
+            self.rooms.remove(room)
         for room in general.starting_chat_rooms:
             self.rooms.add(room)
+        self._starting_rooms = {*general.starting_chat_rooms}
         self.runner.limit = general.simultaneous_actions
         self.runner.timeout = general.action_timeout
         limits = self.config.servers.limits
         self._verbs = PacedVerbs(self, limits) if PacedVerbs.wanted(limits) else Verbs(self)
-        path = self.config.servers.web.api_path
-        self.route(path, Api(self, path))
+        self._place_api(self.config.servers.web.api_path)
+
+    def _place_api(self, path: str) -> None:
+        """Have the actions at a path, and no longer where they were. What the application has put there stays."""
+        before = self._api
+        is_there = before is not None and self._routes.get(before.path) is before
+        if before is not None and is_there:
+            del self._routes[before.path]
+        if before is None or is_there or before.path != path:
+            self._api = Api(self, path)
+            self.route(path, self._api)
 
     def client_actions(self) -> Iterable[Action]:
         """Give the declared actions, whose types the generated client's declarations tell."""

@@ -41,7 +41,7 @@ class Verbs:
     """Answers the messages of websocket clients.
 
     One message of a connection at a time, so that a client that sends faster than it reads is felt by itself alone;
-    only actions run beside it. What does not have to wait is done and answered at once, without a task.
+    only actions run beside it. An action that does not have to wait is run and answered at once, without a task.
     """
 
     def __init__(self, server: ActionServer) -> None:

@@ -87,11 +87,14 @@ class Api:
     Args:
         server: whose actions.
         path: where it is mounted, without a slash at its end.
+
+    Attributes:
+        path: the same.
     """
 
     def __init__(self, server: ActionServer, path: str) -> None:
         self._server = server
-        self._path = path
+        self.path = path
         self._parser = JSONParser(server.config.servers.websocket.server.max_depth)
 
     async def __call__(self, request: Request) -> Response:
@@ -114,7 +117,7 @@ class Api:
             params = await params_of(request, self._parser, web.max_body)
         except Reject as refusal:
             return self._respond(connection, params, Outcome({}, refusal.reason, refusal.status))
-        name = unquote(request.path[len(self._path) :]).strip("/")
+        name = unquote(request.path[len(self.path) :]).strip("/")
         if name:
             params["action"] = name
         tally = Tally()

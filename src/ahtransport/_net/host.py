@@ -20,7 +20,7 @@ from ahtransport._net.compressed import CompressedWire, agreed
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
-from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
+from ahtransport._net.reactor import NOT_OURS, QUIET, RETRY, Acceptor, Reactor, ReactorChannel
 from ahtransport._net.secure import Gate, TlsReactorChannel, TlsSocketChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 from ahtransport._net.tls import TlsSocket
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Application", "Host", "peer_of"]
 
 _log = get_logger()
-_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-_QUIET = 10.0  # seconds in which the lack of resources is logged once
+_NO_LISTENER = {errno.EBADF, errno.ENOTSOCK}
 _TCP = {socket.AF_INET, socket.AF_INET6}
 _ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
 
@@ -202,14 +201,15 @@ class Host:
             try:
                 client, address = await listener.accept()
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
-                    # Whoever is connected stays so; who waits outside is taken when something is free again.
-                    if trio.current_time() >= quiet_until:
-                        quiet_until = trio.current_time() + _QUIET
-                        _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
-                    await trio.sleep(0.1)
-                elif error.errno not in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
+                if error.errno in _NO_LISTENER:
                     raise
+                if error.errno not in NOT_OURS:
+                    # Mostly a lack of descriptors or memory: whoever is connected stays so; who waits outside is taken
+                    # when something is free again.
+                    if trio.current_time() >= quiet_until:
+                        quiet_until = trio.current_time() + QUIET
+                        _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
+                    await trio.sleep(RETRY)
                 continue
             self._accepted(socket.socket(fileno=client.detach()), address)
             accepted += 1

@@ -55,6 +55,7 @@ class HttpWire(Responding):
         self._reader = HeadReader(host.limits)
         self._waiting: tuple[Request, Later] | None = None
         self._until = trio.current_time() + host.header_timeout  # when a head has to be there
+        self._begun = True  # whether that counts from its beginning; the first one's does from the connection's
         self._alarm: Alarm | None = host.deadlines.at(self._until, self._look)
 
     # -- what the channel calls
@@ -106,9 +107,14 @@ class HttpWire(Responding):
                 later.gone()
 
     def _expect_head(self) -> None:
-        """Wait for the next request, for a while. The alarm goes off no later than that, and is seldom moved."""
+        """Wait for the next request, for a while."""
         self._state = _HEAD
-        self._until = trio.current_time() + self._host.keep_alive
+        self._begun = False
+        self._wait(self._host.keep_alive)
+
+    def _wait(self, seconds: float) -> None:
+        """Look at the head again by then. The alarm goes off no later than that, and is seldom moved."""
+        self._until = trio.current_time() + seconds
         if self._alarm is not None and self._alarm.when > self._until:
             self._alarm.cancel()
             self._alarm = None
@@ -146,6 +152,9 @@ class HttpWire(Responding):
         try:
             end = self._reader.end(buffer)
             if end is None:
+                if not self._begun:
+                    self._begun = True
+                    self._wait(self._host.header_timeout)
                 return
             head = parse_head(bytes(buffer[:end]))
         except Reject as refusal:

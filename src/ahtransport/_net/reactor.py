@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ahtransport._net.poller import Poller
     from ahtransport.abc import Timer
 
-__all__ = ["Acceptor", "Reactor", "ReactorChannel"]
+__all__ = ["NOT_OURS", "QUIET", "RETRY", "Acceptor", "Reactor", "ReactorChannel"]
 
 _log = get_logger()
 
@@ -41,9 +41,9 @@ _SLICE: Final = 0.0005
 _SENDS: Final = 16  # calls of sendmsg for one connection, before the others have their turn
 _PIECES: Final = 64  # pieces that one call of sendmsg takes
 _ACCEPTS: Final = 64  # connections accepted before those that are there have their turn
-_NOT_OURS: Final = {errno.ECONNABORTED, errno.EPERM, errno.EPROTO}  # that connection's trouble alone
-_QUIET: Final = 10.0  # seconds in which the lack of resources is logged once
-_RETRY: Final = 0.1  # seconds after which it is looked again for resources
+NOT_OURS: Final = {errno.ECONNABORTED, errno.EPERM, errno.EPROTO}  # that connection's trouble alone
+QUIET: Final = 10.0  # seconds in which the lack of resources is logged once
+RETRY: Final = 0.1  # seconds after which it is looked again for resources
 
 
 class Watched(Protocol):
@@ -404,15 +404,15 @@ class Acceptor:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _NOT_OURS:
+                if error.errno in NOT_OURS:
                     continue
                 # Mostly a lack of descriptors or memory: whoever is connected stays so; who waits outside is taken
                 # when something is free again.
                 if now >= self._quiet_until:
-                    self._quiet_until = now + _QUIET
+                    self._quiet_until = now + QUIET
                     _log.error("can't accept connections for now: %s", error, extra=fields("accept.failed"))
                 self._reactor.watch(self._fd, 0)
-                self._reactor.deadlines.at(now + _RETRY, self._retry)
+                self._reactor.deadlines.at(now + RETRY, self._retry)
                 return
             self._accepted(client, address)
 

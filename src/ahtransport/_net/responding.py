@@ -70,6 +70,7 @@ class Responding:
             return
         if not self._body.complete:
             self._keep_alive = False  # nobody wants the rest of the body, so nobody can find the next request
+            self._body.on_first_read = None  # "100 Continue" would stand in the middle of the response
         headers = [*response.headers, *request.response_headers]
         length = None if response.status in (204, 304) else response.length
         try:

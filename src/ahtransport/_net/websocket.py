@@ -185,8 +185,9 @@ class WebSocketWire(FastLane):
             # Bytes that came before the 101 went out are handled where all others are.
             self._buffer = early
             self._between = False
-            channel.pause()
-            channel.resume()
+            if not self._held:
+                channel.pause()
+                channel.resume()
 
     # -- what the channel calls
 
@@ -360,6 +361,7 @@ class WebSocketWire(FastLane):
                 self._channel.write(self._protocol().send(event.response()))
             self._finish(code, event.reason or "")
             self._channel.shutdown()
+            self._patience()
             return False
         return True
 
