@@ -533,7 +533,7 @@ class Door:
 async def test_accepting_goes_on_whatever_happens(
     make_poller: Callable[[], Poller], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(reactors, "_RETRY", 0.01)
+    monkeypatch.setattr(reactors, "RETRY", 0.01)
     door = Door([errno.ECONNABORTED, errno.EPROTO, errno.EMFILE, errno.EMFILE, errno.EAGAIN])
     accepted: list[socket.socket] = []
     news = trio.Event()

@@ -121,3 +121,11 @@ class Registering(Listening):
         if not prefix.startswith("/"):
             raise ValueError(f"a route begins with a slash, unlike {prefix!r}")
         self._routes[prefix.rstrip("/")] = handler
+
+    def unroute(self, prefix: str, handler: Callable[[Request], Awaitable[Response]]) -> bool:
+        """Have a handler answer no more. False: it is not, or no longer, the one that answers for ``prefix``."""
+        prefix = prefix.rstrip("/")
+        if self._routes.get(prefix) is not handler:
+            return False
+        del self._routes[prefix]
+        return True

@@ -125,10 +125,7 @@ class ActionServer(Server):
     def _place_api(self, path: str) -> None:
         """Have the actions at a path, and no longer where they were. What the application has put there stays."""
         before = self._api
-        is_there = before is not None and self._routes.get(before.path) is before
-        if before is not None and is_there:
-            del self._routes[before.path]
-        if before is None or is_there or before.path != path:
+        if before is None or self.unroute(before.path, before) or before.path != path:
             self._api = Api(self, path)
             self.route(path, self._api)
 
