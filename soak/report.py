@@ -11,7 +11,7 @@ __all__ = ["FAULTS", "faults_of", "slope", "table", "thinned"]
 
 FAULTS = ("lost", "doubled", "reordered", "wrong", "unmatched", "broken", "not ended")
 """What must not happen to anybody."""
-MOST_GARBAGE = 0.5
+MOST_GARBAGE = 0.01
 """Objects that a connection may leave to Python's garbage collector, on average: whatever refers to itself stays until
 that looks, which is rarely."""
 
