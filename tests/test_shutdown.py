@@ -343,3 +343,14 @@ async def test_h2_no_session_begins_in_a_drain(transformer: str) -> None:
         answer = await fetch(host.stream(), "GET", "/primus/?EIO=4&transport=polling", [("Host", "h")])
         assert answer.status == 503
         assert not server.connections
+
+
+async def test_h2_a_signal_that_comes_before_anybody_is_served_ends_it() -> None:
+    class Slow(Server):
+        async def serve(self, **options: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            await trio.sleep(60)
+            await super().serve(**options)
+
+    with trio.fail_after(20):
+        await Slow(config={}, transformer="websockets", port=0)._run()

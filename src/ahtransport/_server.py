@@ -255,6 +255,8 @@ class Server(Answering):
             extra = fields("server.stopping", signal=signal.Signals(number).name)
             if number not in (signal.SIGINT, signal.SIGTERM):
                 await heed_hangup(self)
+            elif not self._running:  # not yet, and so there is nobody to say goodbye to
+                scope.cancel()
             elif self._stop.is_set():
                 _log.info("%s again: ending at once", signal.Signals(number).name, extra=extra)
                 scope.cancel()
