@@ -6,9 +6,10 @@ connection's own rooms.
 
 from __future__ import annotations
 
+import re
 import time
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 
@@ -23,8 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "PacedRooms", "Rooms"]
 
+# What may be in a name is looked at with a pattern only where something can't be printed, which is seldom.
+_CONTROL = re.compile(r"[\0-\x1f]")
 #: An empty set that all connections share as long as they have nothing of their own to put into one.
 NOTHING: Final[Any] = frozenset()
+
+
+class _Room(NamedTuple):
+    """One room.
+
+    Attributes:
+        name: the very text that all members hold: each would keep a copy of its own else, and the garbage collector
+            would walk through all of them.
+        members: who is in it, and since when (seconds since the epoch), first come first.
+    """
+
+    name: str
+    members: dict[Connection, float]
 
 
 class Rooms:
@@ -37,7 +53,7 @@ class Rooms:
     """
 
     def __init__(self, max_rooms: int = 128, max_name: int = 255) -> None:
-        self._rooms: dict[str, dict[Connection, float]] = {}
+        self._rooms: dict[str, _Room] = {}
         self._kept: set[str] = set()
         self._max_rooms = max_rooms
         self._max_name = max_name
@@ -62,7 +78,7 @@ class Rooms:
         self._check(name)
         known = name in self._rooms
         if not known:
-            self._rooms[name] = {}
+            self._rooms[name] = _Room(name, {})
         self._kept.add(name)
         return not known
 
@@ -71,11 +87,11 @@ class Rooms:
         if name in self._rooms:
             for farewell in self._farewells:
                 farewell(name)
-        members = self._rooms.pop(name, None)
+        room = self._rooms.pop(name, None)
         self._kept.discard(name)
-        for connection in members or ():
+        for connection in room.members if room is not None else ():
             connection._rooms.discard(name)
-        return members is not None
+        return room is not None
 
     def list(self) -> list[str]:
         """Give the names of all rooms, oldest first."""
@@ -84,7 +100,8 @@ class Rooms:
     def members(self, name: str) -> Mapping[Connection, float]:
         """Give the members of a room and when they joined (seconds since the epoch), first come first; empty when there
         is no such room. It is a live view."""
-        return MappingProxyType(self._rooms.get(name, {}))
+        room = self._rooms.get(name)
+        return MappingProxyType(room.members if room is not None else {})
 
     def __contains__(self, name: object) -> bool:
         return name in self._rooms
@@ -98,7 +115,11 @@ class Rooms:
         Raises:
             RoomError: the name is not usable, the connection is in too many rooms, or it is closed.
         """
-        self._check(name)
+        room = self._rooms.get(name) if isinstance(name, str) else None
+        if room is None:
+            self._check(name)
+        else:
+            name = room.name
         rooms = connection._rooms
         if name in rooms:
             return False
@@ -106,7 +127,9 @@ class Rooms:
             raise RoomError("the connection is closed")
         if len(rooms) >= self._max_rooms:
             raise RoomError(f"a connection may be in {self._max_rooms} rooms")
-        self._rooms.setdefault(name, {})[connection] = time.time()
+        if room is None:
+            room = self._rooms[name] = _Room(name, {})
+        room.members[connection] = time.time()
         if rooms is NOTHING:
             connection._rooms = {name}
         else:
@@ -128,7 +151,7 @@ class Rooms:
         connection._rooms = NOTHING
 
     def _forget(self, connection: Connection, name: str) -> None:
-        members = self._rooms[name]
+        members = self._rooms[name].members
         del members[connection]
         if not members and name not in self._kept:
             del self._rooms[name]
@@ -136,7 +159,7 @@ class Rooms:
     def _check(self, name: object) -> None:
         if not isinstance(name, str) or not name:
             raise RoomError("a room is required")
-        if len(name) > self._max_name or any(character < " " for character in name):
+        if len(name) > self._max_name or (not name.isprintable() and _CONTROL.search(name)):
             raise RoomError(f"a room's name has 1 to {self._max_name} characters, none of them a control character")
 
 
