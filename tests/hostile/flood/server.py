@@ -151,6 +151,7 @@ async def answer(server: Server, figures: Figures, log: Count) -> None:
                     "connections": len(server.connections),
                     "sockets": 0 if host is None else host.open_channels,
                     "rooms": len(server.rooms),
+                    "blocks": sys.getallocatedblocks(),
                     "most": figures.most,
                     "messages": figures.messages,
                     "stall": figures.stall,
