@@ -149,7 +149,7 @@ PRIMUS_DIFFERENCES: Final[dict[str, Difference]] = {
         "Preflights", [(_ECHOED.format("x-anything"), _ECHOED.format(_ALLOWED))]
     ),
     "a bad origin": Difference(
-        "Origins that are none",
+        "Malformed origins",
         [
             (
                 OPENED.replace("100000", "10485760") + " | access-control-allow-origin: https://a b"
