@@ -156,13 +156,20 @@ async def test_a_missing_parameter_comes_before_an_invalid_one() -> None:
         (reals, {"values": Repeated(["1", "inf"])}, "values: expected a finite number"),
         (bundle, {"bundle": {"table": {"a": [1, float("nan")]}}}, "bundle: expected a finite number"),
         (bundle, {"bundle": {"place": {"size": "inf"}}}, "bundle: expected a finite number"),
-        (different, {"values": [[1]]}, 'Input for parameter "values" failed validation!'),
     ],
 )
 async def test_an_error_names_the_parameter_and_what_was_expected(
     function: Callable[..., Any], params: Mapping[str, Any], error: str
 ) -> None:
     assert await failure(function, params) == error
+
+
+async def test_an_array_in_a_set() -> None:
+    # msgspec has words for it from 0.23 on.
+    assert await failure(different, {"values": [[1]]}) in {
+        'Input for parameter "values" failed validation!',
+        "values[0]: expected a hashable value, got list",
+    }
 
 
 async def test_formatters_and_validators_run_in_order_and_may_be_async() -> None:
