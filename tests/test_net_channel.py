@@ -241,6 +241,23 @@ async def test_flushed_and_drained(kind: Kind) -> None:
         assert channel.buffered == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_empty_piece_does_not_wait(kind: Kind) -> None:
+    async with channel_and_peer(kind) as (channel, _, peer):
+        assert channel.write(b"")
+        assert not channel.write(b"x" * 100_000)
+        queued = channel.queued
+        assert not channel.write(b"")
+        channel.cork()
+        channel.write(b"")
+        channel.uncork()
+        assert (channel.queued, channel.buffered > 0) == (queued, True)
+        channel.write(b"end")
+        channel.shutdown()
+        with trio.fail_after(5):
+            assert await read_to_end(peer) == b"x" * 100_000 + b"end"
+
+
 async def test_a_peer_that_does_not_read_is_reported(autojump_clock: MockClock) -> None:
     async with channel_and_peer("memory") as (channel, log, _):
         channel.flush_timeout = 10

@@ -187,8 +187,9 @@ class Channel(Touched):
         if not self._backlog:
             sent = self._send_now(data)
             return sent == len(data) or self.keep(data, sent)
-        self._backlog.append(data)
-        self.buffered += len(data)
+        if data:  # no progress would ever take an empty piece out again
+            self._backlog.append(data)
+            self.buffered += len(data)
         return False
 
     def keep(self, data: bytes, sent: int) -> bool:
