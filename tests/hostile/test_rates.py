@@ -92,6 +92,24 @@ async def test_f7_bytes_at_the_rate() -> None:
         assert 0.25 < trio.current_time() - began < 3
 
 
+async def test_f7_a_pause_for_bytes_does_not_end_one_for_messages() -> None:
+    limits: dict[str, Any] = {"message_rate": 10, "message_burst": 1, "byte_rate": 60_000, "byte_burst": 256}
+    async with under_attack(**limits, rate_patience=0) as target:
+        ws = await target.websocket()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def talk() -> None:
+                for number in range(10):  # each owes a tenth of a second as a message, and a hundredth for its bytes
+                    await ws.send(frame(TEXT, b"%d" % number + b" " * 600))
+                    await trio.sleep(0.02)
+
+            for number in range(10):
+                assert await ws.text() == str(number)
+        assert 0.7 < trio.current_time() - began < 3
+
+
 @pytest.mark.parametrize("kind", ["message", "byte"])
 async def test_f7_all_connections_of_an_address_count_together(kind: str) -> None:
     options: dict[str, Any] = {f"{kind}_rate_per_address": 100 if kind == "message" else 65536, "rate_patience": 500}

@@ -212,7 +212,8 @@ class Metered(WebSocketWire):
     _now: float
     _rates: Rates
     _request: Request | None
-    _slowed: Timer | None  # until when it is not read
+    _slowed: Timer | None  # what ends the time in which it is not read
+    _slowed_until: float
     _wants_pause: bool
 
     def measure(self, request: Request, rates: Rates) -> None:
@@ -221,6 +222,7 @@ class Metered(WebSocketWire):
         self._request = request
         self._now = 0.0
         self._slowed = None
+        self._slowed_until = 0.0
         self._wants_pause = False
 
     def accept(self, receiver: Receiver, handshake: bytes, early: bytes) -> None:
@@ -253,9 +255,13 @@ class Metered(WebSocketWire):
         if pause is None:
             self._fail(1008, reason)
             return
-        if self._slowed is not None:
-            self._slowed.cancel()
-        self._slowed = self._host.deadlines.at(self._now + pause, self._go_on)
+        until = self._now + pause
+        # A short pause for its bytes must not end a long one for its messages.
+        if self._slowed is None or until > self._slowed_until:
+            if self._slowed is not None:
+                self._slowed.cancel()
+            self._slowed_until = until
+            self._slowed = self._host.deadlines.at(until, self._go_on)
         super().pause()
 
     def _go_on(self) -> None:
