@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ahtransport._errors import Reject
+from ahtransport._heartbeat import Deadlines
 from ahtransport._net.body import EMPTY, Body, Whole
 from ahtransport._net.chunked import ChunkedDecoder
 
@@ -90,9 +91,10 @@ class Tap:
         self.open = True
 
 
-def body(length: int | None, timeout: float = 10.0) -> tuple[Body, Tap]:
+def body(length: int | None, timeout: float = 10.0, deadlines: Deadlines | None = None) -> tuple[Body, Tap]:
     tap = Tap()
-    return Body(length, timeout, tap.pause, tap.resume), tap
+    clock = Deadlines() if deadlines is None else deadlines
+    return Body(length, timeout, clock, tap.pause, tap.resume), tap
 
 
 async def test_a_body_and_what_follows_it() -> None:
@@ -174,9 +176,11 @@ async def test_endless_chunks_stop_at_the_limit() -> None:
 
 
 async def test_silence_is_408(autojump_clock: trio.testing.MockClock) -> None:
-    one, _ = body(5, timeout=10.0)
+    deadlines = Deadlines()
+    one, _ = body(5, 10.0, deadlines)
     one.feed(b"1")
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
 
         @nursery.start_soon
         async def arrive() -> None:
@@ -186,8 +190,30 @@ async def test_silence_is_408(autojump_clock: trio.testing.MockClock) -> None:
 
         with pytest.raises(Reject) as caught:
             await one.read(100)
+        assert len(deadlines) == 0
+        nursery.cancel_scope.cancel()
     assert caught.value.status == 408
     assert trio.current_time() == pytest.approx(37.0)
+
+
+async def test_what_came_while_the_loop_stood_still_is_in_time(mock_clock: trio.testing.MockClock) -> None:
+    deadlines = Deadlines()
+    one, _ = body(5, 1.0, deadlines)
+    one.feed(b"1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+
+        @nursery.start_soon
+        async def arrive() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(2)
+            for _ in range(3):  # others have their turn before the network is read
+                await trio.lowlevel.checkpoint()
+            one.feed(b"2345")
+
+        assert await one.read(100) == b"12345"
+        assert len(deadlines) == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_broken_chunk_is_400_for_good() -> None:

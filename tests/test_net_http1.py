@@ -200,6 +200,18 @@ async def test_whoever_has_a_task_may_await_it() -> None:
     assert len(got) == 1
 
 
+async def test_a_streamed_body_may_have_empty_pieces() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"", b"he", b"", b"llo", b""):
+            yield piece
+
+    async with serving(lambda request: Response(200, pieces(), length=5), 10) as (stream, _):
+        for _ in range(2):
+            await stream.send_all(GET)
+            with trio.fail_after(5):
+                assert (await receive(stream, b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize("reads", ["all", "nothing"])
 @pytest.mark.parametrize("how", ["now", "in a task", "streamed"])
 async def test_what_has_become_of_a_response_is_told_once(reads: str, how: str) -> None:

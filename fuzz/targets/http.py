@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from ahtransport import Request, Response, Server
 from ahtransport._errors import Reject
+from ahtransport._heartbeat import Deadlines
 from ahtransport._net.body import Body
 from ahtransport._net.chunked import ChunkedDecoder
 from ahtransport._net.handshake import accept_headers, check_upgrade
@@ -154,7 +155,7 @@ def chunked(data: bytes) -> None:
 
 def _collect(length: int | None, data: bytes, seed: int) -> tuple[bytes, bool, bytes, bool]:
     """Feed a body: what was collected, whether that is all, what belongs to the next request, whether it is broken."""
-    body = Body(length, 10.0, lambda: None, lambda: None)
+    body = Body(length, 10.0, Deadlines(), lambda: None, lambda: None)
     parts, rest = pieces(data, seed), b""
     while parts and not body.complete:
         rest = body.feed(parts.pop(0))

@@ -12,6 +12,8 @@ from ahtransport._net.chunked import ChunkedDecoder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ahtransport._heartbeat import Deadlines
+
 __all__ = ["EMPTY", "Body", "Whole"]
 
 _AHEAD = 65536  # bytes taken from the network before anybody has asked for the body
@@ -23,6 +25,7 @@ class Body:
     Args:
         length: bytes, at least one; None: the chunks say where it ends.
         timeout: seconds that a reader waits for the next bytes.
+        deadlines: the server's clock: it does not blame the peer for a time in which nobody read what had come.
         pause, resume: stop reading from the network, and go on.
 
     Attributes:
@@ -34,6 +37,7 @@ class Body:
         "_channel_pause",
         "_channel_resume",
         "_chunks",
+        "_deadlines",
         "_decoder",
         "_left",
         "_limit",
@@ -45,13 +49,19 @@ class Body:
     )
 
     def __init__(
-        self, length: int | None, timeout: float, pause: Callable[[], None], resume: Callable[[], None]
+        self,
+        length: int | None,
+        timeout: float,
+        deadlines: Deadlines,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
     ) -> None:
         self._decoder = ChunkedDecoder() if length is None else None
         self._left = length or 0
         self._limit = _AHEAD
         self._size = 0
         self._timeout = timeout
+        self._deadlines = deadlines
         self._chunks: list[bytes] = []
         self._wake: trio.Event | None = None
         self._broken: tuple[int, str] | None = None  # status and reason
@@ -113,8 +123,12 @@ class Body:
                     return b"".join(self._chunks)
                 self._wake = trio.Event()
                 self._channel_resume()
-                with trio.move_on_after(self._timeout) as patience:
-                    await self._wake.wait()
+                with trio.CancelScope() as patience:
+                    alarm = self._deadlines.at(trio.current_time() + self._timeout, patience.cancel)
+                    try:
+                        await self._wake.wait()
+                    finally:
+                        alarm.cancel()
                 if patience.cancelled_caught:
                     raise Reject(408, "the body comes too slowly")
         finally:

@@ -204,7 +204,8 @@ class HttpWire(Responding):
         if head.length == len(rest):
             self._body = Whole(rest)
             return b""
-        self._body = body = Body(head.length, self._host.body_timeout, self._channel.pause, self._channel.resume)
+        host, channel = self._host, self._channel
+        self._body = body = Body(head.length, host.body_timeout, host.deadlines, channel.pause, channel.resume)
         if head.continues:
             body.on_first_read = self._continue
         return body.feed(rest)
