@@ -395,6 +395,32 @@ async def test_a_member_that_leaves_while_others_hear() -> None:
         assert heard(await last.next())["message"] == "hi"
 
 
+async def test_who_has_left_hears_nothing_more() -> None:
+    server, asked = make(), []
+    gate = trio.Event()
+
+    async def listen(connection: Connection | None, room: str, words: dict[str, Any]) -> dict[str, Any]:
+        asked.append(connection)
+        await gate.wait()
+        return words
+
+    server.chat.use("listen", say=listen)
+    async with running(server):
+        one, other, stays = [await connect(server) for _ in range(3)]
+        for client in (one, other, stays):
+            await client.ask("roomAdd", room="defaultRoom")
+        stays.send({"event": "say", "room": "defaultRoom", "message": "hi"})
+        await trio.testing.wait_all_tasks_blocked()
+        for client in (one, other):  # one is being asked about, the other would be next
+            assert await client.ask("roomLeave", room="defaultRoom") == OK
+        gate.set()
+        assert heard(await stays.next())["message"] == "hi"
+        await trio.testing.wait_all_tasks_blocked()
+        assert one.nothing_came()
+        assert other.nothing_came()
+        assert asked == [one.connection, stays.connection]
+
+
 async def test_words_may_be_sent_to_another_room_or_to_one_that_is_gone() -> None:
     server = make()
 

@@ -203,8 +203,11 @@ class Chat:
         if room not in self._server.rooms:
             return
         for member in list(self._server.rooms.members(room)):
+            # The middleware may take its time, and who leaves meanwhile has been told that nothing more is heard.
+            if member not in self._server.rooms.members(room):
+                continue
             heard = await self._heard(member, room, dict(words))
-            if heard is not None:
+            if heard is not None and member in self._server.rooms.members(room):
                 try:
                     member.send_nowait(heard)
                 except ConnectionClosed:
