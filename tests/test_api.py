@@ -166,6 +166,10 @@ async def test_values_from_a_query() -> None:
         ("x" * 1001, JSON, 413, "the body is too large"),
         ("x", "multipart/form-data", 400, "the multipart body has no valid boundary"),
         ("x", "multipart/form-data; boundary=" + "b" * 71, 400, "the multipart body has no valid boundary"),
+        *(
+            ("x", f"multipart/form-data; {boundary}", 400, "the parameters of a content-type can't be read")
+            for boundary in (f"boundary*{'1' * 4400}=b", "boundary*=b; boundary*1=b")
+        ),
         (
             "x",
             "multipart/form-data; boundary=b",
@@ -229,6 +233,13 @@ async def test_multipart_forms_bring_fields_and_files() -> None:
             INCOMPLETE,
         ),
         (multipart(('Content-Disposition: form-data; name="a"', b"\xff")), "the body is not valid UTF-8"),
+        *(
+            (
+                multipart((f"Content-Disposition: form-data; {parameters}", b"")),
+                "the parameters of a content-disposition can't be read",
+            )
+            for parameters in (f"name*{'1' * 4400}=a", "name*=a; name*1=b", "name=a; filename*=a; filename*1=b")
+        ),
     ],
 )
 async def test_multipart_forms_that_can_not_be_read(body: bytes, error: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from ahtransport._actions.bodies import MAX_FIELDS, params_of
+from ahtransport._actions.inputs import Repeated
 from ahtransport._config import load_config
 from ahtransport._errors import Reject
 from ahtransport._http import Headers, Request
+from ahtransport._parsers import JSONParser
 from ahtransport._web.conditional import Validators, not_modified, precondition_failed, requested_range
 from ahtransport._web.cors import Cors
 from ahtransport._web.files import is_plain_name
@@ -54,6 +57,38 @@ def cookies(data: bytes) -> None:
     assert may_link_session(request, source) == (source == "cookie")
     for _, value in request.response_headers:
         assert re.fullmatch(r"[\x20-\x7e]+", value)
+
+
+_FORM = b"multipart/form-data; boundary=x\n--x\r\nContent-Disposition: form-data; %b\r\n\r\nvalue\r\n--x--"
+
+
+@target(
+    [
+        b'application/json\n{"a":[1]}',
+        b"application/json; charset=x\n[1]",
+        b"application/x-www-form-urlencoded\na=b&a=c&action=x&action=y&%ff",
+        b"multipart/form-data; boundary*9999=x\n--x--",
+        *(_FORM % name for name in (b"name=a", b'name="a"; filename="b"', b"name*=a; name*1=b", b"name*utf-8''%ff=a")),
+    ]
+)
+def form(data: bytes) -> None:
+    """Bodies with parameters: any is read or refused with 400 or 415; what names the action is never ambiguous."""
+    kind, _, body = data.partition(b"\n")
+
+    async def read(limit: int) -> bytes:
+        return body
+
+    request = Request("POST", "/", [("Content-Type", _safe(kind))], read=read)
+    try:
+        params_of(request, JSONParser(), 65536).send(None)
+    except StopIteration as done:
+        params = done.value
+    except Reject as refusal:
+        assert refusal.status in (400, 415)
+        return
+    assert len(params) <= MAX_FIELDS
+    assert all(type(name) is str for name in params)
+    assert not any(isinstance(params.get(name), Repeated) for name in ("action", "apiVersion"))
 
 
 _HOPS = (b"1.2.3.4, 10.0.0.1", b"[::1]:80", b"::ffff:10.0.0.1", b'for="[2001:db8::1]:4711";proto=https', b'for="\\',

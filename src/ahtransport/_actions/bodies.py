@@ -91,7 +91,7 @@ def _text(data: bytes) -> str:
 
 def _parse_multipart(body: bytes, header: Message) -> list[tuple[str, Any]]:
     """Take a form apart (RFC 7578). Splitting is one pass over the bytes, so nothing that a client sends is slow."""
-    boundary = header.get_param("boundary")
+    boundary = _parameter(header, "content-type", "boundary")
     if not isinstance(boundary, str) or not 1 <= len(boundary) <= 70 or not boundary.isascii():
         raise Reject(400, "the multipart body has no valid boundary")
     # The first delimiter may open the body without a line break before it (RFC 2046 section 5.1.1).
@@ -104,9 +104,17 @@ def _parse_multipart(body: bytes, header: Message) -> list[tuple[str, Any]]:
         if not blank or len(head) > 8192:
             raise Reject(400, "a part of the multipart body has no valid headers")
         fields = HeaderParser().parsestr(head.decode("utf-8", "replace").strip())
-        name = fields.get_param("name", header="content-disposition")
+        name = _parameter(fields, "content-disposition", "name")
         if not isinstance(name, str):
             raise Reject(400, "a part of the multipart body has no name")
-        is_file = fields.get_param("filename", header="content-disposition") is not None
+        is_file = _parameter(fields, "content-disposition", "filename") is not None
         pairs.append((name, content if is_file else _text(content)))
     return pairs
+
+
+def _parameter(fields: Message, header: str, name: str) -> object:
+    """Give a parameter of a header as ``email`` does: a string, a tuple (RFC 2231), or None, there is none."""
+    try:
+        return fields.get_param(name, header=header)
+    except (TypeError, ValueError) as error:  # of continuations that are numbered partly, or by more than int() reads
+        raise Reject(400, f"the parameters of a {header} can't be read") from error
