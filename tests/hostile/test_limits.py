@@ -213,6 +213,18 @@ async def test_f17_new_clients_are_refused_while_memory_is_short(
         await target.websocket()
 
 
+async def test_f17_a_server_that_is_started_again_looks_no_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "resident_memory", lambda: 700)
+    server = Server(config={}, max_memory=1000, port=0)
+    timers = []
+    for _ in range(3):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            timers.append(len(server._namespaces.shared.deadlines))
+            nursery.cancel_scope.cancel()
+    assert timers == [timers[0]] * 3
+
+
 def test_f17_the_memory_in_use_is_known() -> None:
     used = admission.resident_memory()
     assert used is not None
