@@ -23,6 +23,7 @@ class Socket:
 
     wire = "text"
     transport = "websocket"
+    read_since = -math.inf
     outlet = None
 
     def __init__(self) -> None:

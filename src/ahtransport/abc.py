@@ -198,6 +198,12 @@ class Link(Protocol):
 class WebSocket(Link, Protocol):
     """An upgraded socket, made by a host. As a link its wire is "text" and its transport "websocket"."""
 
+    @property
+    def read_since(self) -> float:
+        """Since when it has been read without a break, seconds of trio's clock; -inf: it was never paused; inf: it is
+        paused now, by whoever uses it or by the host, because the peer sends too fast."""
+        ...
+
 
 class Receiver(Protocol):
     """What a host pushes into. It never waits and never reads; an exception from it closes this socket alone."""

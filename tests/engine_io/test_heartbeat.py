@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -10,6 +11,10 @@ import trio.testing
 
 from ahtransport import ConnectionClosed
 from engine_io.support import arena
+
+if TYPE_CHECKING:
+    from ahtransport import Connection, Server
+    from engine_io.support import Arena
 
 INTERVAL, TIMEOUT = 25, 20
 
@@ -108,3 +113,96 @@ async def test_c21_sub_second_heartbeats(interval: Any, patience: Any, autojump_
         assert await client.poll() == ["2"]
         assert elapsed(begun) == pytest.approx(milliseconds / 1000, abs=0.001)
         assert await client.poll() == ["1"]
+
+
+# -- silence of our own making
+
+
+class Client:
+    """Answers pings, whatever else it does; a POST waits for the one before, as browsers' do."""
+
+    def __init__(self, place: Arena, wire: str) -> None:
+        self.place = place
+        self.wire = wire
+        self._free = trio.Lock()
+
+    async def open(self) -> None:
+        """Open a session."""
+        if self.wire == "polling":
+            self.polling = await self.place.open()
+        else:
+            self.socket = await self.place.upgrade()
+
+    async def answer(self) -> None:
+        """Answer pings for as long as there are any."""
+        if self.wire == "polling":
+            while (got := await self.polling.poll()) != ["1"]:
+                if "2" in got:
+                    await self.send("3")
+        else:
+            with suppress(ConnectionClosed):
+                while True:
+                    if await self.socket.receive() == "2":
+                        await self.socket.send("3")
+
+    async def send(self, *packets: str) -> None:
+        """Send packets; by polling in one POST."""
+        if self.wire == "polling":
+            async with self._free:
+                await self.polling.send(*packets)
+        else:
+            for packet in packets:
+                await self.socket.send(packet)
+
+
+@pytest.mark.parametrize("wire", ["polling", "websocket"])
+@pytest.mark.parametrize("why", ["busy", "limited"])
+async def test_c18_who_is_not_listened_to_is_not_silent(why: str, wire: str, autojump_clock: object) -> None:
+    """C18: the pong is behind messages that the application, or a limit, does not let in yet; it takes minutes."""
+    handled: list[str] = []
+
+    async def handle(connection: Connection, message: str) -> None:
+        if why == "busy" and message != "canary":
+            await trio.sleep(4)
+        handled.append(message)
+
+    def prepare(server: Server) -> None:
+        server.on_message(handle)
+
+    limits = {} if why == "busy" else {"message_rate": 1, "message_burst": 2, "rate_patience": 0}
+    count = 50 if why == "busy" else 200
+    async with arena(prepare, **limits) as place, trio.open_nursery() as nursery:
+        place.echo = False
+        client = Client(place, wire)
+        await client.open()
+        nursery.start_soon(client.answer)
+        await client.send(*(f"4{number}" for number in range(count)))
+        while len(handled) < count and not place.closed:  # noqa: ASYNC110 -- nothing would tell
+            await trio.sleep(1)
+        assert handled == [str(number) for number in range(count)]
+        await trio.sleep(2 * (INTERVAL + TIMEOUT))
+        assert place.reasons == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_c18_who_is_listened_to_again_is_judged(autojump_clock: object) -> None:
+    """C18: a client that never pongs is gone so long after the application had enough for the last time."""
+    gate = trio.Event()
+
+    def prepare(server: Server) -> None:
+        @server.on_message
+        async def wait(connection: Connection, message: str) -> None:
+            await gate.wait()
+
+    async with arena(prepare) as place:
+        place.echo = False
+        socket = await place.upgrade()
+        for _ in range(16):
+            await socket.send("4x")
+        await trio.sleep(200)
+        assert place.reasons == []
+        gate.set()
+        begun = trio.current_time()
+        await place.until(lambda: place.closed)
+        assert place.reasons == ["ping timeout"]
+        assert TIMEOUT - 1 <= elapsed(begun) <= 2 * TIMEOUT

@@ -89,7 +89,7 @@ async def test_d2_a_client_whose_last_namespace_the_server_has_left(autojump_clo
 
 @pytest.mark.parametrize("transport", OPEN)
 async def test_d5_attachments_that_do_not_come(transport: str, autojump_clock: object) -> None:
-    """D5: 10 seconds for all of them, not for each."""
+    """D5: 10 seconds without a byte end it."""
     async with hall() as place:
         wire = await OPEN[transport](place.dial)
         await wire.send("0")
@@ -99,9 +99,24 @@ async def test_d5_attachments_that_do_not_come(transport: str, autojump_clock: o
         await trio.sleep(7)
         await wire.send(b"2")
         assert await ended(wire) == []
-        assert trio.current_time() - begun == pytest.approx(10, abs=0.1)
+        assert trio.current_time() - begun == pytest.approx(7 + 10, abs=0.1)
         assert place.reasons == ["attachments are missing"]
         assert place.heard == []
+
+
+async def test_d5_a_slow_upload(autojump_clock: object) -> None:
+    """D5: an attachment may take its time as long as it comes."""
+    async with hall() as place:
+        wire = await place.connected()
+        stream = wire.socket.stream
+        await wire.send(f'51-["echo",{PLACEHOLDER % 0}]')
+        await stream.send_all(bytes((0x82, 0xFE, *(40_000).to_bytes(2, "big"), 0, 0, 0, 0)))
+        for _ in range(4):
+            await trio.sleep(8)
+            await stream.send_all(bytes(10_000))
+        await place.until(lambda: place.heard)
+        assert place.closed == []
+        await wire.close()
 
 
 async def test_d5_attachments_together(autojump_clock: object) -> None:
@@ -163,6 +178,27 @@ async def test_d16_a_client_that_never_answers(autojump_clock: object) -> None:
         assert place.opened[0]._calls is not None
         assert not place.opened[0]._calls._slots
         nursery.cancel_scope.cancel()
+
+
+# -- what waits
+
+
+async def test_what_waits_at_the_end_is_fetched(autojump_clock: object) -> None:
+    """A broadcast in another namespace, too large for a session that is closing, takes nothing of what was said."""
+    async with hall(populate) as place:
+        wire = await PollWire.open(place.dial)
+        await wire.send("0", "0/other,")
+        await wire.receive()
+        await wire.receive()
+        first, second = place.opened
+        first.emit("words", "to the last")
+        first.close(4000, "come back", reconnect=True)
+        assert second.state == "open"
+        place.server.of("/other").broadcast("x" * 1_100_000)
+        assert await wire.receive() == '2["words","to the last"]'
+        with pytest.raises(ConnectionClosed) as caught:
+            await wire.receive()
+        assert caught.value.code == 1000  # by a packet
 
 
 # -- D9: namespaces
@@ -287,13 +323,64 @@ async def test_d2_a_client_that_goes_while_it_is_judged(autojump_clock: object) 
                 raise Reject(403, "no")
 
     async with hall(prepare) as place:
-        for too_early in ('2["x"]', "0", "1"):
+        for too_early in ('2["x"]', "1"):
             wire = await place.socket("0{}", too_early)
             assert await ended(wire) == []
         await (await place.socket("0{}")).close()
         await (await place.socket("0")).close()
         await trio.sleep(4)
         assert place.opened == []
+
+
+@pytest.mark.parametrize("transport", OPEN)
+async def test_d2_a_client_that_asks_again_while_it_is_judged(transport: str, autojump_clock: object) -> None:
+    """D2: what counts is the latest, as clients don't tell that they have given up what was not yet theirs."""
+    judged: list[object] = []
+
+    def prepare(server: Server) -> None:
+        @server.of("/admin").authorize
+        async def slowly(request: Request) -> None:
+            await trio.sleep(3)
+            judged.append(request.auth)
+
+    async with hall(prepare) as place:
+        wire = await OPEN[transport](place.dial)
+        await wire.send("0")
+        await wire.receive()
+        begun = trio.current_time()
+        await wire.send('0/admin,{"number":1}')
+        await trio.sleep(1)
+        await wire.send('0/admin,{"number":2}', '0/admin,{"number":3}')
+        assert normal(await wire.receive()) == '0/admin,{"sid":"-"}'
+        assert trio.current_time() - begun == pytest.approx(1 + 3, abs=0.1)
+        assert judged == [{"number": 3}]
+        assert [connection.namespace for connection in place.opened] == ["/", "/admin"]
+        assert place.closed == []
+        await wire.close()
+
+
+async def test_d2_a_client_that_is_judged_for_longer_than_it_may_be_nowhere(autojump_clock: object) -> None:
+    """D2: it has come in time, so it is not in its way that the application needs longer; refused, it has to go."""
+
+    def prepare(server: Server) -> None:
+        @server.of("/admin").authorize
+        async def slowly(request: Request) -> bool:
+            await trio.sleep(7)
+            return request.auth is not None
+
+    async with hall(prepare) as place:
+        for auth, let_in in (("{}", True), ("", False)):
+            wire = await place.connected()
+            place.opened[-1].close()
+            assert await wire.receive() == "1"
+            await wire.send(f"0/admin,{auth}")
+            begun = trio.current_time()
+            if let_in:
+                assert normal(await wire.receive()) == '0/admin,{"sid":"-"}'
+                await wire.close()
+            else:
+                assert await ended(wire) == ['4/admin,{"message":"not authorized"}']
+                assert trio.current_time() - begun == pytest.approx(5 + 10, abs=0.1)
 
 
 async def test_d9_a_client_that_reads_no_answers(autojump_clock: object) -> None:

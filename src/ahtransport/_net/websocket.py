@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 from contextlib import suppress
 from io import BytesIO, StringIO
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -71,6 +72,7 @@ class WebSocketWire(FastLane):
         "_partial",
         "_pong",
         "_proto",
+        "_resumed_at",
         "_size",
         "_state",
     )
@@ -101,6 +103,7 @@ class WebSocketWire(FastLane):
         self._controls = 0
         self._closing: Timer | None = None  # when patience with a closing peer ends
         self._held = False  # whether the receiver has had enough for now
+        self._resumed_at = -inf  # when it last took messages again
         self._pong: bytes | None = None  # the latest pong that had to wait; older ones are pointless
 
     # -- what transformers and connections call
@@ -145,6 +148,11 @@ class WebSocketWire(FastLane):
             self._channel.resume()  # their close frame may be behind messages that nobody takes any more
             self._patience()
 
+    @property
+    def read_since(self) -> float:
+        """Since when it has been read without a break; -inf: always; inf: it is not, for now."""
+        return inf if self._held else self._resumed_at
+
     def pause(self) -> None:
         """Stop reading. While closing that is for nobody to ask: the peer's close frame is still to come."""
         if self._open or self._state is State.CONNECTING:
@@ -153,7 +161,9 @@ class WebSocketWire(FastLane):
 
     def resume(self) -> None:
         """Go on reading."""
-        self._held = False
+        if self._held:
+            self._held = False
+            self._resumed_at = trio.current_time()
         self._channel.resume()
 
     def overflow(self, code: int, reason: str) -> None:

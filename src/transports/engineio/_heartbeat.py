@@ -5,8 +5,9 @@ state     what is awaited                    next
 ========= ================================== ======================================================
 QUIET     the next ping's time               WAITING: the ping is on its way, or waits for a poll
 WAITING   the pong                           QUIET: it came; expired after ``timeout``, once longer
-                                             if another packet came meanwhile; pinged anew if the
-                                             server itself stood still
+                                             if another packet came meanwhile, or as long as nobody
+                                             listened to it; pinged anew if the server itself stood
+                                             still
 STOPPED   nothing                            none
 ========= ================================== ======================================================
 """
@@ -47,22 +48,30 @@ class Heartbeat:
         timeout: seconds within which a pong must come.
         ping: sends a ping, and tells whether the client has it at once (or must fetch it first).
         expire: called when the client is gone.
+        listened_since: tells since when the client has been listened to without a break; inf: it is not now.
 
     Attributes:
         listens: whether :meth:`heard` has to be told of the next packet.
     """
 
-    __slots__ = ("_core", "_expire", "_has_ping", "_heard_at", "_interval", "_ping", "_state", "_timeout", "_timer",
-                 "listens")  # fmt: skip
+    __slots__ = ("_core", "_expire", "_has_ping", "_heard_at", "_interval", "_listened_since", "_ping", "_state",
+                 "_timeout", "_timer", "listens")  # fmt: skip
 
     def __init__(
-        self, core: Core, interval: float, timeout: float, ping: Callable[[], bool], expire: Callable[[], None]
+        self,
+        core: Core,
+        interval: float,
+        timeout: float,
+        ping: Callable[[], bool],
+        expire: Callable[[], None],
+        listened_since: Callable[[], float],
     ) -> None:
         self._core = core
         self._interval = interval
         self._timeout = timeout
         self._ping = ping
         self._expire = expire
+        self._listened_since = listened_since
         self._state = _State.QUIET
         self._has_ping = False  # whether the ping has left for the client
         self._heard_at = 0.0  # when a packet other than a pong came while one was awaited; 0: none did
@@ -86,7 +95,12 @@ class Heartbeat:
             self._state = _State.QUIET
             self._due()
         else:
-            self._expire()
+            # The pong may be behind what nobody has taken yet: silence of our own making.
+            since = min(self._listened_since(), now)
+            if since + self._timeout > now:
+                self._timer = self._core.at(since + self._timeout, self._due)
+            else:
+                self._expire()
 
     def fetched(self) -> None:
         """The ping has left for the client: from now on a pong can be its answer."""
@@ -111,4 +125,5 @@ class Heartbeat:
         self._state = _State.STOPPED
         self.listens = False
         self._timer.cancel()
-        self._ping, self._expire = _never, _nothing  # it and its session would keep each other alive
+        # It and its session would keep each other alive.
+        self._ping, self._expire, self._listened_since = _never, _nothing, self._core.now

@@ -162,7 +162,7 @@ class Polls(SessionState):
             packets = self._decode(body)
             size = len(body) // max(len(packets), 1)
             while packets:
-                await pacer.message(size)
+                await self._pace(pacer, size)
                 packet = packets.popleft()
                 one = deque([packet])
                 while not self._receive_all(one):
@@ -176,6 +176,14 @@ class Polls(SessionState):
             self._post_failed(error)
             raise
         return self._posted()
+
+    async def _pace(self, pacer: Pacer, size: int) -> None:
+        self._slowed = True
+        try:
+            await pacer.message(size)
+        finally:
+            self._slowed = False
+            self._listened_at = self._core.now()
 
     def _posted(self) -> Response:
         self._posting = False

@@ -38,7 +38,12 @@ class Session(Polls):
         self.peer = peer
         transformer = self._transformer
         self._heartbeat = Heartbeat(
-            self._core, transformer.ping_interval, transformer.ping_timeout, self._ping, self._expire
+            self._core,
+            transformer.ping_interval,
+            transformer.ping_timeout,
+            self._ping,
+            self._expire,
+            self.listened_since,
         )
 
     # -- as the link of its connection
@@ -115,7 +120,7 @@ class Session(Polls):
             socket = self._socket
             self._end(code, reason)
             socket.overflow(code, reason)
-        else:
+        elif self.state is not _CLOSING:  # nothing is added to the goodbye, so it may wait
             self._buffer.clear()
             self._buffered = 0
             self.close(code, reason)
@@ -136,7 +141,19 @@ class Session(Polls):
     def _take_again(self) -> None:
         taking, self._taking = self._taking, None
         if taking is not None:
+            self._listened_at = self._core.now()
             taking.set()
+
+    def listened_since(self) -> float:
+        """Tell since when the client has been listened to without a break; inf: it is not, for now."""
+        if self._taking is not None or self._slowed:
+            return inf
+        socket = self._socket
+        return self._listened_at if socket is None else max(self._listened_at, socket.read_since)
+
+    def silent_since(self) -> float:
+        """Tell since when nothing has come from the client though it was listened to; inf: that is not so, for now."""
+        return inf if self._posting else max(self.now, self.listened_since())
 
     # -- packets
 
@@ -149,7 +166,8 @@ class Session(Polls):
         kind, data = packet
         if self.state is _CLOSED or (self.state is _CLOSING and kind is not Kind.CLOSE):
             return
-        self.peer.alive(self._core.now())
+        self.now = now = self._core.now()
+        self.peer.alive(now)
         if kind is Kind.PONG:
             self._heartbeat.pong()
             return

@@ -81,7 +81,7 @@ class SessionState:
     Attributes:
         wire: how messages are encoded for what carries it now: "polling" or "websocket".
         query: what requests that poll have for a query, but for their stamp; None as long as that is not known.
-        now: when bytes came over its WebSocket last, seconds of trio's clock.
+        now: when bytes came over its WebSocket last, or a packet by polling; seconds of trio's clock.
     """
 
     __slots__ = (
@@ -91,12 +91,14 @@ class SessionState:
         "_core",
         "_goodbye",
         "_heartbeat",
+        "_listened_at",
         "_noop_at",
         "_pacer",
         "_polling",
         "_posting",
         "_probe",
         "_probe_timer",
+        "_slowed",
         "_socket",
         "_taking",
         "_transformer",
@@ -134,6 +136,8 @@ class SessionState:
         self._polling: Later | None = None  # the poll that waits
         self._posting = False
         self._taking: trio.Event | None = None  # for POSTs that wait until the application takes messages again
+        self._listened_at = -inf  # when it took messages again, or a POST that was held up went on
+        self._slowed = False  # whether a POST is held up now because the client sends too fast
         self._noop_at = inf  # when the next noop may leave; only while upgrading
         self._heartbeat: Heartbeat
         self._closing_timer: Timer | None = None

@@ -30,7 +30,7 @@ __all__ = ["MAX_NAMESPACES", "Client", "Farewell", "NamespaceLink"]
 #: How many namespaces one client may be in.
 MAX_NAMESPACES: Final = 16
 _EVENT: Final = Kind.EVENT
-_ATTACHMENTS_WITHIN: Final = 10.0  # seconds
+_PATIENCE: Final = 10.0  # seconds without a byte of the attachments that a packet has announced
 _NO_SEAT: Final = Seat()  # a client's seat is its session's, however many namespaces it is in
 
 
@@ -194,7 +194,7 @@ class Client:
                 self._attachments = None
             self._frame(frame)
         elif self._attachments is None:
-            self._attachments = self._core.at(self._core.now() + _ATTACHMENTS_WITHIN, self._attachments_late)
+            self._await_attachments(self._core.now())
 
     def closed(self, code: int, reason: str) -> None:
         """The session is gone, and with it every namespace."""
@@ -202,7 +202,8 @@ class Client:
         self._timer.cancel()
         if self._attachments is not None:
             self._attachments.cancel()
-        for scope in self._pending.values():
+        pending, self._pending = self._pending, {}
+        for scope in pending.values():
             scope.cancel()
         peers, self._peers = self._peers, {}
         self._root = self._links = None  # with their client they would keep each other alive
@@ -215,7 +216,7 @@ class Client:
         kind, namespace, number, data = frame
         peer = self._peers.get(namespace)
         if peer is None:
-            if kind is Kind.CONNECT and namespace not in self._pending:
+            if kind is Kind.CONNECT:
                 self._connect(frame)
             else:
                 self._fail("a packet for a namespace that is not connected")
@@ -232,6 +233,9 @@ class Client:
             self._fail("a packet that may not come now")
 
     def _connect(self, frame: Frame) -> None:
+        before = self._pending.pop(frame.namespace, None)
+        if before is not None:
+            before.cancel()  # it has given that up meanwhile, of which clients don't tell: what counts is the latest
         if len(self._peers) + len(self._pending) >= MAX_NAMESPACES:
             self._fail("too many namespaces")
             return
@@ -245,9 +249,11 @@ class Client:
         """Ask the application, and open the connection or say why not."""
         request = self._request.with_auth(auth)
         try:
-            with scope:  # cancelled when the client goes: then nobody wants to know
+            with scope:  # cancelled when the client goes, or asks anew: then nobody wants to know
                 await self._core.authorize(request, namespace)
-            if self._over or not self._reads():  # a connection must not be closed before it has been opened
+            if self._pending.get(namespace) is not scope:
+                return
+            if not self._reads():  # a connection must not be closed before it has been opened
                 return
             link = NamespaceLink(self, namespace)
             peer = self._core.connect(
@@ -261,11 +267,12 @@ class Client:
                 seat=_NO_SEAT,
             )
         except Reject as refusal:
-            if not self._over:
+            if self._pending.get(namespace) is scope:
                 self._refuse(namespace, refusal.reason or "not authorized", refusal.data)
             return
         finally:
-            self._pending.pop(namespace, None)
+            if self._pending.get(namespace) is scope:
+                del self._pending[namespace]
         self._peers[namespace] = peer
         if self._links is not None:
             self._links[namespace] = link
@@ -314,12 +321,27 @@ class Client:
             self._timer.cancel()
             self._timer = self._core.at(self._core.now() + within, self._nobody_came)
 
-    def _nobody_came(self) -> None:
-        if not self._peers:
-            self._fail("no namespace within the time")
+    def _nobody_came(self, *, again: bool = False) -> None:
+        if self._peers:
+            return
+        if self._pending and not again:  # it has come in time; by then the application will have judged it
+            limit = self._core.now() + self._core.options.upgrade_timeout
+            self._timer = self._core.at(limit, lambda: self._nobody_came(again=True))
+            return
+        self._fail("no namespace within the time")
 
-    def _attachments_late(self) -> None:
-        self._fail("attachments are missing")
+    def _await_attachments(self, since: float) -> None:
+        """Wait for the attachments of a packet, of which nothing has come since then."""
+        self._attachments = self._core.at(since + _PATIENCE, self._look_for_attachments)
+
+    def _look_for_attachments(self) -> None:
+        """Go on waiting as long as anything comes, or would if somebody listened."""
+        now = self._core.now()
+        since = min(self.session.silent_since(), now)
+        if since + _PATIENCE > now:
+            self._await_attachments(since)
+        else:
+            self._fail("attachments are missing")
 
     def _fail(self, reason: str, code: int = 1002) -> None:
         """The client does not speak Socket.IO: its session ends."""
