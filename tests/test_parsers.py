@@ -48,6 +48,20 @@ def test_json_round_trip(value: Any) -> None:
     assert JSON.decode(encoded.decode()) == finite
 
 
+long_numbers = st.one_of(
+    *(st.floats(-high, high) for high in (1e-5, 0.1, 1, 1e16, 1e17, 1e22)), st.integers(-(10**25), 10**25)
+)
+
+
+@given(st.lists(long_numbers | st.sampled_from(["-1234567890123456", ",0.1234567890123456", ':"1234567890123456'])))
+def test_json_with_long_numbers_is_what_doubles_are(values: list[Any]) -> None:
+    """A long number changes nothing but itself: neither fractions nor what stands in a string."""
+    expected = [value if isinstance(value, str) else float(value) for value in values]
+    encoded = JSON.encode(values)
+    assert json.loads(encoded, parse_int=float) == expected
+    assert json.loads(JSON.encode(["\ud800", *values]), parse_int=float)[1:] == expected
+
+
 @given(st.binary())
 def test_json_from_any_bytes_raises_only_value_errors(data: bytes) -> None:
     try:

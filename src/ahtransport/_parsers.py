@@ -31,8 +31,8 @@ _LONG = b"0" * _SHORTEST
 _LONG_INSIDE = b":" + _LONG
 _EXACT = 2**53
 
-# Strings are matched so that what looks like a number inside of one is left alone.
-_UNLIKE_JAVASCRIPT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|NaN|-?Infinity|-?\d{16,}(?![\d.eE])')
+# Strings are matched so that what looks like a number inside of one is left alone; so are the digits of a fraction.
+_UNLIKE_JAVASCRIPT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|NaN|-?Infinity|(?<![\d.])-?\d{16,}(?![\d.eE])')
 _SURROGATE = re.compile("([\ud800-\udbff][\udc00-\udfff])|[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE_ESCAPE_BYTES = re.compile(rb"\\u[dD][89a-fA-F]")
