@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +129,27 @@ async def test_servers_tune_it_while_they_run(tuned: bool) -> None:
             scope.cancel()
             await trio.sleep_forever()
     assert (gc.get_threshold(), gc.get_freeze_count()) == (PLAIN, 0)
+
+
+def test_what_an_application_leaves_in_cycles_is_found() -> None:
+    """However many connections come and go: no more is left of them than the docstring says."""
+
+    def visit() -> list[Any]:
+        things: list[Any] = [[] for _ in range(20)]
+        for one in things:
+            one.append(things)
+        return things
+
+    restore = tune_collector()
+    here = deque(visit() for _ in range(5000))
+    most = 0
+    for number in range(100_000):
+        here.append(visit())
+        here.popleft()
+        if number % 10_000 == 0:
+            most = max(most, len(gc.get_objects()))
+    restore()
+    assert most < 21 * len(here) + 1_000_000
 
 
 # -- connections are freed by reference counts alone

@@ -3,7 +3,8 @@
 Nearly everything here is freed by reference counts. What the collector looks for are cycles, and it finds hardly any,
 but each time it looks it walks through every connection: with ten thousand of them that is a pause that clients notice.
 So while a server runs, what was there before is left out, and the rest is looked at less often. Nothing is switched
-off: cycles that an application makes are still found.
+off: cycles that an application makes are still found. All objects are looked at when there are some 700,000
+more than before, or a quarter more, whatever is later: that is what such cycles may amount to.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["tune_collector"]
 
 #: New objects before the youngest generation is looked at; rounds of it before the middle one is; and so on.
-_THRESHOLDS: Final = (50_000, 20, 50)
+_THRESHOLDS: Final = (20_000, 10, 2)
 #: What Python sets by itself: up to 3.12, 3.13, and 3.14. Anything else an application has chosen.
 _DEFAULTS: Final = {(700, 10, 10), (2000, 10, 10), (2000, 10, 0)}
 
