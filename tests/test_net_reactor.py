@@ -47,6 +47,23 @@ def empty(peer: socket.socket) -> None:
             return
 
 
+@POLLERS
+def test_whoever_is_ready_has_a_turn(make_poller: Callable[[], Poller]) -> None:
+    """More are ready, again and again, than one answer tells of."""
+    pairs = [socket.socketpair() for _ in range(10)]
+    poller = make_poller()
+    for here, there in pairs:
+        there.send(b"x")
+        poller.register(here.fileno(), READ)
+    turns = Counter(fd for _ in range(10) for fd, _ in poller.poll(0, 4))
+    assert set(turns) == {here.fileno() for here, _ in pairs}
+    assert set(turns.values()) == {4}
+    poller.close()
+    for pair in pairs:
+        for one in pair:
+            one.close()
+
+
 class Counting:
     """A poller that counts how often it is asked."""
 

@@ -65,6 +65,7 @@ class SelectorPoller:
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
+        self._turn = 0
 
     def fileno(self) -> int:
         """Give the selector's descriptor."""
@@ -95,7 +96,11 @@ class SelectorPoller:
     def poll(self, timeout: float, maximum: int) -> list[tuple[int, int]]:
         """Give what is ready."""
         ready = self._selector.select(timeout)
-        return [(key.fd, self._interest(events)) for key, events in ready[:maximum]]
+        if len(ready) > maximum:
+            # Selectors begin at the same end each time; whoever had to wait comes first, then the others in their turn.
+            self._turn = (self._turn + maximum) % len(ready)
+            ready = [*ready[self._turn :], *ready[: self._turn]][:maximum]
+        return [(key.fd, self._interest(events)) for key, events in ready]
 
     def close(self) -> None:
         """Give the descriptor back."""
