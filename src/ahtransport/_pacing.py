@@ -31,12 +31,12 @@ class PollPacer:
             Reject: 429, the client has been too fast for too long.
         """
         now = trio.current_time()
-        delay = max(
-            self._meter.messages(1, now) if self._rates.counts_messages else 0.0,
-            self._meter.bytes(size, now) if self._rates.counts_bytes else 0.0,
-        )
+        for_message = self._meter.messages(1, now) if self._rates.counts_messages else 0.0
+        for_bytes = self._meter.bytes(size, now) if self._rates.counts_bytes else 0.0
+        delay = max(for_message, for_bytes)
         if delay:
             pause = self._meter.slow_down(delay, now)
             if pause is None:
-                raise Reject(429, "too many messages", [("Retry-After", str(ceil(delay)))])
+                reason = "too many messages" if for_message >= for_bytes else "too many bytes"
+                raise Reject(429, reason, [("Retry-After", str(ceil(delay)))])
             await trio.sleep(pause)
