@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from typing import Any
 
 import pytest
+from ahtransport.transports.engineio._transformer import _Query, draw_sid
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,9 +220,34 @@ async def test_c15_a_hundred_thousand_session_ids(autojump_clock: object) -> Non
             await client.send("1")
 
 
-def test_c15_session_ids_do_not_collide() -> None:
-    """C15: what the transformer draws them from."""
-    assert len({secrets.token_urlsafe(16) for _ in range(100_000)}) == 100_000
+async def test_c15_session_ids_do_not_collide(autojump_clock: object) -> None:
+    """C15: what sids are drawn by gives 128 random bits, never the same twice; no guess finds one of 200 sessions."""
+    drawn = [draw_sid() for _ in range(100_000)]
+    assert len(set(drawn)) == len(drawn)
+    assert {len(sid) for sid in drawn} == {22}  # of six bits each; the last has two
+    for at, most in ((0, 64), (10, 64), (20, 64), (21, 4)):
+        counts = Counter(sid[at] for sid in drawn)
+        assert len(counts) == most
+        assert max(counts.values()) < 2 * len(drawn) / most, "every character comes about as often as any other"
+    async with arena() as place:
+        clients = [await place.open() for _ in range(200)]
+        transformer, known = place.transformer, clients[0].sid
+        assert set(transformer._sessions) == {client.sid for client in clients}
+        request = Request("GET", f"{EIO}&transport=polling&sid={known}", (), peer=("127.0.0.1", 1))
+        query = _Query(request)
+        assert transformer._verify(request, query, upgrade=False) is transformer._sessions[known]
+        answers = set()
+        for _ in range(100_000):
+            query.sid = secrets.token_urlsafe(16)
+            try:
+                transformer._verify(request, query, upgrade=False)
+            except Reject as refusal:
+                answers.add(refusal.reason)
+            else:
+                answers.add("a session")
+        assert answers == {"Session ID unknown"}
+        for client in clients:
+            await client.send("1")
 
 
 # -- options

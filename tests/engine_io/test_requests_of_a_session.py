@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+
 import pytest
 import trio
 import trio.testing
 
 from ahtransport import ConnectionClosed
 from ahtransport.testing import fetch
-from engine_io.support import PLAIN_TEXT, arena
+from engine_io.support import PLAIN_TEXT, Polling, arena
+from hostile.support import resident
 
 INTERVAL, TIMEOUT = 25, 20
 
@@ -155,6 +159,41 @@ async def test_c9_a_body_that_is_too_large(chunked: bool, autojump_clock: object
         await client.poll()
         await client.send("4still here")
         assert await client.poll() == ["4still here"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_c9_memory_while_a_body_is_too_large(chunked: bool, autojump_clock: object) -> None:
+    """C9: 200 MB, sent for as long as the server takes any, don't become its memory."""
+    piece = b"x" * 50_000
+    form = "Transfer-Encoding: chunked" if chunked else "Content-Length: 200000000"
+
+    async def attack(client: Polling) -> int:
+        """Send it; gives the most memory that was in use meanwhile, bytes."""
+        stream = place.stream()
+        await stream.send_all(f"POST {client.target()} HTTP/1.1\r\nHost: x\r\n{form}\r\n\r\n".encode())
+        most = 0
+        with suppress(trio.BrokenResourceError), trio.move_on_after(60):
+            for number in range(4000):
+                await stream.send_all(b"c350\r\n" + piece + b"\r\n" if chunked else piece)
+                await trio.testing.wait_all_tasks_blocked()
+                if number % 200 == 0:
+                    most = max(most, resident())
+            await stream.send_all(b"0\r\n\r\n" if chunked else b"")
+            await trio.testing.wait_all_tasks_blocked()
+        most = max(most, resident())
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 413 ")
+        await trio.aclose_forcefully(stream)
+        return most
+
+    async with arena(max_length=100_000) as place:
+        client = await place.open()
+        await attack(client)  # what the first one takes for good is not its body
+        # The item says 2 MiB, of the server; here its client and the tests before it are in the same process.
+        before = resident()
+        assert max([await attack(client) for _ in range(5)]) - before < 8 << 20
+        await client.send("4still here")
+        assert place.messages == ["still here"]
 
 
 async def test_c9_a_compressed_body(autojump_clock: object) -> None:

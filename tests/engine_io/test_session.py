@@ -205,3 +205,24 @@ async def test_a_goodbye_to_one_who_leaves(autojump_clock: object) -> None:
         place.opened[0].close()
         await client.send("1")
         assert not place.transformer._sessions
+
+
+async def test_c1_a_large_post_lets_others_have_their_turn(autojump_clock: object) -> None:
+    """It brings as many packets as a body may have; they are taken in batches."""
+    async with arena() as place:
+        place.echo = False
+        client = await place.open()
+        most = before = 0
+
+        async def watch() -> None:
+            nonlocal most, before
+            while len(place.messages) < 1000:
+                await trio.lowlevel.checkpoint()
+                most, before = max(most, len(place.messages) - before), len(place.messages)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await client.send(*(f"4{number}" for number in range(1000)))
+        assert place.messages == [str(number) for number in range(1000)]
+        # trio's order is random, so one may have two turns while the other waits for its own.
+        assert 0 < most <= 2 * 128

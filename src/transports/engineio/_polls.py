@@ -8,6 +8,7 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+import trio
 from ahtransport.transports.engineio import _codec as codec
 from ahtransport.transports.engineio._codec import Kind, Packet
 from ahtransport.transports.engineio._state import SessionState, State
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Polls"]
 
+_BATCH: Final = 128  # packets of a POST before other connections have their turn, as many as frames of a WebSocket
 _NOOP_PAUSE: Final = 0.1  # seconds between two noops to a client that polls on while it upgrades
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']*)""")
 _TEXT: Final = [("Content-Type", "text/plain; charset=UTF-8")]
@@ -147,13 +149,21 @@ class Polls(SessionState):
         try:
             if packets is None:
                 packets = self._decode(await request.read(self._core.options.max_length))
+            else:
+                await self._turn()
             while not self._receive_all(packets):
-                if self._taking is not None:
-                    await self._taking.wait()
+                await self._turn()
         except BaseException as error:
             self._post_failed(error)
             raise
         return self._posted()
+
+    async def _turn(self) -> None:
+        """Wait until the application takes messages again; in any case others have their turn."""
+        if self._taking is not None:
+            await self._taking.wait()
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _post_paced(self, request: Request, pacer: Pacer) -> Response:
         """Take the packets of a POST as fast as the client may send them."""
@@ -166,8 +176,7 @@ class Polls(SessionState):
                 packet = packets.popleft()
                 one = deque([packet])
                 while not self._receive_all(one):
-                    if self._taking is not None:
-                        await self._taking.wait()
+                    await self._turn()
                 if packet.kind is Kind.CLOSE:
                     break
         except BaseException as error:
@@ -201,8 +210,10 @@ class Polls(SessionState):
             raise self._transformer.refusal(3) from error
 
     def _receive_all(self, packets: deque[Packet]) -> bool:
-        """Act on the packets of a POST. False: the application takes no more for now, and some are left."""
-        while packets:
+        """Act on packets of a POST, a batch at most. False: some are left; the application may have enough for now."""
+        for _ in range(_BATCH):
+            if not packets:
+                break
             if self._taking is not None:
                 return False
             if self.state is _CLOSED:
@@ -213,5 +224,5 @@ class Polls(SessionState):
             except ProtocolError as error:
                 raise self._transformer.refusal(3) from error
             if packet.kind is Kind.CLOSE:
-                break  # what follows a goodbye is for nobody
-        return True
+                return True  # what follows a goodbye is for nobody
+        return not packets

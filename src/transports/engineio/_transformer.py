@@ -40,6 +40,11 @@ _REFUSALS: Final = {
 _UNKNOWN_TRANSPORT, _UNKNOWN_SID, _BAD_METHOD, _BAD_REQUEST, _, _BAD_VERSION = _REFUSALS
 
 
+def draw_sid() -> str:
+    """Draw the id of a session: 128 random bits, since whoever guesses it has the session."""
+    return secrets.token_urlsafe(16)
+
+
 class _Query:
     """The parameters that Engine.IO looks at."""
 
@@ -247,7 +252,7 @@ class EngineIOTransformer:
             Reject: the application has no place for it.
         """
         try:
-            sid = secrets.token_urlsafe(16)
+            sid = draw_sid()
             session = Session(sid, self, socket, seat, self.core.pacer(request) if socket is None else None)
             if socket is not None:
                 socket.write(self._handshake(sid, []))
