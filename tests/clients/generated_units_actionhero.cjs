@@ -74,6 +74,63 @@ test('actionhero: without a network calls wait until there is one', async () => 
   assert.deepEqual([client.state, said.value.status], ['connected', 'OK']);
 });
 
+test('actionhero: slow answers do not keep it from connecting again, whatever its calls have time for', async () => {
+  const { clock, client } = await connected({}, { responseTimeout: 3000, reconnect: RECONNECT });
+  await client.roomAdd('x');
+  socket().hangUp();
+  await clock.advance(100);
+  socket().accept();
+  await clock.advance(3500);
+  const [{ event, messageId }] = socket().heard;
+  socket().say({ context: 'response', messageId, status: 'OK', data: true });
+  await clock.advance(3500);
+  const details = socket().heard[1];
+  assert.deepEqual([event, details.event, client.state], ['roomAdd', 'detailsView', 'reconnecting']);
+  socket().say({ context: 'response', messageId: details.messageId, status: 'OK', data: { id: 'me', rooms: ['x'] } });
+  assert.deepEqual([client.state, client.rooms], ['connected', ['x']]);
+  const said = watch(client.say('x', 'anybody there?'));
+  await clock.advance(3000);
+  assert.equal(said.code, 'TIMEOUT');
+});
+
+test('actionhero: a room that is joined and left at once is left', async () => {
+  const { clock, client } = await connected({}, { reconnect: RECONNECT });
+  await Promise.all([client.roomAdd('left'), client.roomLeave('left')]);
+  await Promise.all([client.roomAdd('kept'), client.roomLeave('kept'), client.roomAdd('kept')]);
+  assert.deepEqual(client.rooms, ['kept']);
+  socket().hangUp();
+  await clock.advance(100);
+  serve(socket());
+  await clock.advance(0);
+  assert.deepEqual(socket().heard.map(({ event, room }) => [event, room]), [['roomAdd', 'kept'], ['detailsView', undefined]]);
+});
+
+test('actionhero: what is called while the connection breaks waits for the next', async () => {
+  const asked = [];
+  const fetch = async (url) => {
+    asked.push(url);
+    return { status: 200, statusText: '', text: async () => '{"done":true}' };
+  };
+  const { clock, client } = await connected({ fetch }, { reconnect: RECONNECT });
+  await client.roomAdd('x');
+  let calls;
+  client.once('error', () => {
+    calls = [client.say('y', 'still here'), client.roomLeave('x'), client.action('a')].map(watch);
+  });
+  socket().fail('reset');
+  await clock.advance(0);
+  assert.deepEqual(calls, [{}, {}, { value: { done: true } }]); // actions have another way
+  await clock.advance(100);
+  socket().accept();
+  const answer = (index, rest) => socket().say({ context: 'response', messageId: socket().heard[index].messageId, ...rest });
+  answer(0, { status: 'OK', data: { id: 'me', rooms: [] } });
+  assert.deepEqual(socket().heard.map(({ event }) => event), ['detailsView', 'say', 'roomLeave']);
+  answer(1, { status: 'OK', data: true });
+  answer(2, { status: 'Error', error: 'Error: connection is not in this room (x)' });
+  await clock.advance(0);
+  assert.deepEqual([calls[0].value.status, calls[1].value.status, asked.length], ['OK', 'OK', 1]);
+});
+
 test('actionhero: over HTTP, by every address that Primus takes', async () => {
   const cases = [
     ['http://server.example', 'http://server.example/api?action=a'],

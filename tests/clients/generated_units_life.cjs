@@ -221,6 +221,24 @@ test('reconnect: open does not wait', async () => {
   assert.deepEqual(plain(), ['close', 'reconnect scheduled', 'reconnect', 'reconnected', 'transport', 'open']);
 });
 
+test('reconnect: opened by who hears that an attempt failed', async () => {
+  for (const [event, fails] of [['reconnect timeout', false], ['readyStateChange', false], ['readyStateChange', true]]) {
+    const { clock, opened, names } = world();
+    const client = await opened({ reconnect: { min: 100, 'reconnect timeout': 1000 } });
+    socket().hangUp();
+    await clock.advance(100);
+    client.once(event, () => client.open());
+    if (fails) socket().fail();
+    await clock.advance(1000);
+    assert.equal(sockets(), 3, event);
+    socket().accept();
+    names();
+    await clock.advance(20000); // nothing is left of the attempt before
+    assert.deepEqual([client.readyState, client.recovery.reconnecting(), names(), sockets()], [3, false, [], 3], event);
+    client.destroy();
+  }
+});
+
 test('reconnect: listeners may end it at any point', async () => {
   const events = ['incoming::end', 'close', 'reconnect scheduled', 'outgoing::url', 'outgoing::open', 'reconnect', 'reconnected', 'reconnect timeout'];
   for (const [event, way] of events.flatMap((name) => [[name, 'end'], [name, 'destroy']])) {

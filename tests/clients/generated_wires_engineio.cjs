@@ -225,6 +225,25 @@ test('timers that come late', async () => {
   assert.equal(other.end().reason, 'ping timeout');
 });
 
+test('timers that are always late do not keep the dead alive', async () => {
+  const { socket, clock, listeners } = world();
+  const client = await socket();
+  for (let minute = 0; minute < 2; minute += 1) {
+    clock.sleep(60000); // a tab in the background
+    await clock.advance(0);
+  }
+  assert.equal(client.end().reason, 'ping timeout');
+
+  const other = await socket();
+  clock.sleep(60000);
+  await clock.advance(2000);
+  listeners.get('visibilitychange')(); // that it is looked at does not prolong what it is given
+  await clock.advance(2999);
+  assert.deepEqual(other.names(), ['open']);
+  await clock.advance(1);
+  assert.equal(other.end().reason, 'ping timeout');
+});
+
 test('intervals longer than a timer can wait', async () => {
   const { polling, clock, network } = world();
   const client = await polling({ upgrade: false }, { pingInterval: 1e12 });

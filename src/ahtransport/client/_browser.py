@@ -125,7 +125,10 @@ class BrowserClient:
         """Give one of the files by its extension, such as ``".min.js"``."""
         if extension in (".d.ts", ".d.mts"):
             name = identifier(self.name) or CLIENT
-            return declarations(name, self._actions(), module=extension == ".d.mts").encode()
+            wires = {module for wire in self._wires for module in wire.modules}
+            is_module = extension == ".d.mts"
+            types = declarations(name, self._actions(), module=is_module, parsers=self._kinds, wires=wires)
+            return types.encode()
         return self._client.script(extension)
 
     def files(self) -> ClientFiles:

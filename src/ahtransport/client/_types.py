@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, is_typeddict
 
 from ahtransport.client._sources import source
-from ahtransport.client._typescript import is_object, key, resolve, type_of
+from ahtransport.client._typescript import BYTES, is_object, key, resolve, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ahtransport._actions.declare import Action
     from ahtransport._actions.inputs import Input
@@ -49,13 +49,22 @@ export type {{ {types} }};
 """
 
 
-def declarations(name: str, actions: Iterable[Action] = (), *, module: bool = False) -> str:
+def declarations(
+    name: str,
+    actions: Iterable[Action] = (),
+    *,
+    module: bool = False,
+    parsers: Collection[str] = (),
+    wires: Collection[str] = (),
+) -> str:
     """Write the declarations of the client's file.
 
     Args:
         name: under which the file's class is known, too; an identifier.
         actions: whose parameters and results are told. Those that are not documented are left out.
         module: False: for the classic script, which ``require()`` takes as well; True: for the ES module.
+        parsers: what may decode results, "msgpack" among them: it has types that JSON has not.
+        wires: what may carry results, "socket.io" among them: it has bytes.
 
     Returns:
         the text of ``NAME.d.ts`` or ``NAME.d.mts``. Names and descriptions are data: whatever is in them, they end no
@@ -73,11 +82,28 @@ def declarations(name: str, actions: Iterable[Action] = (), *, module: bool = Fa
         exported = [*types, "Primus", _CLASS, f"{_CLASS} as default", *(f"{_CLASS} as {alias}" for alias in aliases)]
         known = "\n".join(f"export as namespace {one};" for one in (_CLASS, *aliases))
         tail = _CLASSIC.format(class_name=_CLASS, names=", ".join(exported), globals=known)
-    text = "\n".join((*core, _actions(actions), tail))
+    text = "\n".join((*core, _actions(actions, _Results(parsers, wires)), tail))
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _actions(actions: Iterable[Action]) -> str:
+class _Results:
+    """What stands for the values of results that JSON does not have; over HTTP they are as JSON has them."""
+
+    def __init__(self, parsers: Collection[str], wires: Collection[str]) -> None:
+        has_types = "msgpack" in parsers
+        self._integers = {"IntType": "number | bigint"} if has_types else {}
+        self._all = dict(self._integers)
+        if has_types:
+            self._all["DateTimeType"] = "string | Date"
+        if has_types or "socket.io" in wires:
+            self._all.update(dict.fromkeys(BYTES, "string | Uint8Array"))
+
+    def of(self, hint: Any) -> Mapping[str, str]:
+        """Give them for a type: of an object, times and bytes are written as text before they are sent."""
+        return self._all if is_typeddict(hint) else self._integers
+
+
+def _actions(actions: Iterable[Action], results: _Results) -> str:
     """Write the interface with an entry for each action: the parameters of its versions, and what it answers."""
     versions: dict[str, list[Action]] = {}
     for action in actions:
@@ -88,7 +114,7 @@ def _actions(actions: Iterable[Action]) -> str:
         # They come in the order of their versions.
         lines += [*_comment(several[-1].description, "  "), f"  {key(name)}: {{"]
         lines += _alternatives("params", [_params(action, several) for action in several])
-        lines += [f"    result: {' | '.join(dict.fromkeys(map(_result, several)))};", "  };"]
+        lines += [f"    result: {' | '.join(dict.fromkeys(_result(action, results) for action in several))};", "  };"]
     return "\n".join((*lines, "}", ""))
 
 
@@ -142,11 +168,11 @@ def _accepted(one: Input) -> str:
     return type_of(one.type)
 
 
-def _result(action: Action) -> str:
+def _result(action: Action, results: _Results) -> str:
     """Write what an action answers, as far as its signature tells."""
     function: Any = inspect.unwrap(action.function)
     hint = resolve(getattr(function, "__annotations__", {}).get("return", Any), getattr(function, "__globals__", {}))
-    return type_of(hint) if is_object(hint) else "{ [name: string]: any }"
+    return type_of(hint, results.of(hint)) if is_object(hint) else "{ [name: string]: any }"
 
 
 def _comment(text: str, margin: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from msgspec import inspect
@@ -12,9 +12,11 @@ from msgspec import inspect
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["is_object", "key", "resolve", "type_of"]
+__all__ = ["BYTES", "is_object", "key", "resolve", "type_of"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+#: What msgspec calls the types of bytes.
+BYTES = ("BytesType", "ByteArrayType", "MemoryViewType")
 _PLAIN = {
     "AnyType": "unknown",
     "NoneType": "null",
@@ -23,9 +25,7 @@ _PLAIN = {
     "FloatType": "number",
     "StrType": "string",
     # Bytes as Base64, times and spans as ISO 8601 writes them.
-    "BytesType": "string",
-    "ByteArrayType": "string",
-    "MemoryViewType": "string",
+    **dict.fromkeys(BYTES, "string"),
     "DateTimeType": "string",
     "DateType": "string",
     "TimeType": "string",
@@ -50,10 +50,13 @@ def resolve(annotation: Any, namespace: Mapping[str, Any]) -> Any:
         return Any
 
 
-def type_of(hint: Any) -> str:
-    """Write the type of what stands for values of a Python type, in one line; "unknown" where nothing can be said."""
+def type_of(hint: Any, others: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Write the type of what stands for values of a Python type, in one line; "unknown" where nothing can be said.
+
+    ``others`` are types that are not as in JSON: what to write by msgspec's names of them.
+    """
     try:
-        return _type(inspect.type_info(hint), ())
+        return _type(inspect.type_info(hint), (), {**_PLAIN, **others})
     except Exception:  # whatever msgspec says of what no message can carry
         return "unknown"
 
@@ -69,41 +72,47 @@ def is_object(hint: Any) -> bool:
     return isinstance(info, inspect.DataclassType | inspect.TypedDictType)
 
 
-def _type(info: inspect.Type, outer: tuple[type, ...]) -> str:
-    """Write one type; ``outer`` are the classes that it is inside of, as a type may contain itself."""
-    plain = _PLAIN.get(type(info).__name__)
+def _type(info: inspect.Type, outer: tuple[type, ...], known: Mapping[str, str]) -> str:
+    """Write one type; ``outer`` are the classes that it is inside of, as a type may contain itself; ``known`` what to
+    write by msgspec's names."""
+    plain = known.get(type(info).__name__)
     if plain is not None:
         return plain
     if isinstance(info, inspect.Metadata):
-        return _type(info.type, outer)
+        return _type(info.type, outer, known)
     if isinstance(info, inspect.UnionType):
-        return " | ".join(dict.fromkeys(_type(one, outer) for one in info.types))
+        return " | ".join(dict.fromkeys(_type(one, outer, known) for one in info.types))
     if isinstance(info, inspect.LiteralType):
         return " | ".join(map(json.dumps, info.values))
     if isinstance(info, inspect.EnumType):
         values = [member.value for member in info.cls]
         return " | ".join(json.dumps(value) for value in values if isinstance(value, str | int)) or "unknown"
     if isinstance(info, inspect.TupleType):
-        return f"[{', '.join(_type(one, outer) for one in info.item_types)}]"
+        return f"[{', '.join(_type(one, outer, known) for one in info.item_types)}]"
     if isinstance(info, inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType):
-        return "unknown" if info.cls in outer else _fields(info, (*outer, info.cls))
+        return "unknown" if info.cls in outer else _fields(info, (*outer, info.cls), known)
     # Lists, sets and whatever else holds others; dictionaries by strings, as JSON has no other keys.
     item, value = getattr(info, "item_type", None), getattr(info, "value_type", None)
     if value is not None:
-        return f"{{ [key: string]: {_type(value, outer)} }}"
-    return f"Array<{_type(item, outer)}>" if item is not None else "unknown"
+        return f"{{ [key: string]: {_type(value, outer, known)} }}"
+    return f"Array<{_type(item, outer, known)}>" if item is not None else "unknown"
 
 
 def _fields(
     info: inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType,
     outer: tuple[type, ...],
+    known: Mapping[str, str],
 ) -> str:
     tag = json.dumps(info.tag) if isinstance(info, inspect.StructType) and info.tag is not None else ""
     if isinstance(info, inspect.NamedTupleType) or getattr(info, "array_like", False):
         # An optional one needs a name: (A | B)? is no type.
-        items = [f"{key(one.name)}{'' if one.required else '?'}: {_type(one.type, outer)}" for one in info.fields]
+        items = [
+            f"{key(one.name)}{'' if one.required else '?'}: {_type(one.type, outer, known)}" for one in info.fields
+        ]
         return f"[{', '.join([f'tag: {tag}', *items] if tag else items)}]"
-    members = [f"{key(one.encode_name)}{'' if one.required else '?'}: {_type(one.type, outer)}" for one in info.fields]
+    members = [
+        f"{key(one.encode_name)}{'' if one.required else '?'}: {_type(one.type, outer, known)}" for one in info.fields
+    ]
     if tag and isinstance(info, inspect.StructType) and info.tag_field is not None:
         members.insert(0, f"{key(info.tag_field)}: {tag}")
     return f"{{ {'; '.join(members)} }}" if members else "{}"

@@ -72,7 +72,7 @@ class Pulse {
     this._limit = limit; // ms without a packet
     this._grace = Math.min(grace, GRACE);
     this._giveUp = giveUp;
-    this._doubt = () => this._look(true);
+    this._doubt = () => this._graced || this._look(true); // in its grace it is looked at anyway
     this.heard();
     this._wait(limit);
     if (typeof addEventListener === 'function') {
@@ -83,6 +83,7 @@ class Pulse {
 
   heard() {
     this._heardAt = Date.now();
+    this._graced = false; // whether this silence has had its grace
   }
 
   stop() {
@@ -102,10 +103,12 @@ class Pulse {
 
   _look(late) {
     const now = Date.now();
-    if (now < this._heardAt) this._heardAt = now; // somebody set the clock back
+    if (now < this._heardAt) this.heard(); // somebody set the clock back
     const left = this._heardAt + this._limit - now;
     if (left > 0) this._wait(left);
-    else if (late) this._wait(this._grace); // the page slept: what came meanwhile is only now being delivered
-    else this._giveUp();
+    else if (late && !this._graced) {
+      this._graced = true; // once: where timers are throttled, each of them is late
+      this._wait(this._grace); // the page slept: what came meanwhile is only now being delivered
+    } else this._giveUp();
   }
 }

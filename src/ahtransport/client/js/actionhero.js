@@ -278,7 +278,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (typeof params === 'function') return this.action(name, null, params);
     const all = Object.assign({}, params, { action: name });
     return promised(eitherCallback(callback), (done) => {
-      if (this.state === 'connected') this._send({ event: 'action', params: all }, done);
+      if (this._exchange.isLive()) this._send({ event: 'action', params: all }, done);
       else this._actionWeb(all, done);
     });
   }
@@ -336,11 +336,13 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Leave a room, and forget it. */
   roomLeave(room, callback) {
     // Who leaves a room while away is not in it when the message arrives, which is as it was wished.
-    const isAway = this.state !== 'connected' && this.rooms.includes(room);
+    const isAway = !this._exchange.isLive() && this.rooms.includes(room);
     this.rooms = this.rooms.filter((one) => one !== room);
     this._leaving.add(room);
     return promised(eitherCallback(callback), (done) => this._send({ event: 'roomLeave', room }, (error, response) => {
       this._leaving.delete(room);
+      // A roomAdd that was on its way before may have put it back.
+      if (!error) this.rooms = this.rooms.filter((one) => one !== room);
       if (isAway && error && /not in this room/.test(error.message)) {
         const { context, messageId } = response;
         done(null, { status: 'OK', context, data: true, messageId });

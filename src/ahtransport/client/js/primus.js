@@ -70,6 +70,7 @@ class Client extends Messenger {
     clearTimeout(this._openTimer);
     this._openTimer = undefined;
     if (this.readyState !== Primus.CLOSED || this.recovery.hurry()) return this;
+    this.recovery.reset(); // a listener hears of an attempt that failed: this one is not part of it
     const { timeout } = this.options;
     if (timeout) this._connectTimer = wait(() => this._timeOut(), timeout);
     this._connect();

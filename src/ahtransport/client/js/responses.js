@@ -79,10 +79,17 @@ class Exchange {
       Promise.resolve().then(() => done(error, responseOf(error, messageId)));
       return;
     }
-    this._await(messageId, done);
+    this._await(messageId, done, inside);
     const complete = Object.assign({}, message, { messageId });
-    if (inside || owner.state === 'connected') this._write(complete);
+    if (inside || this.isLive()) this._write(complete);
     else this._enqueue(complete);
+  }
+
+  /** Whether a message can go out now. While listeners hear of a loss, the state is still that of before. */
+  isLive() {
+    const { client, state } = this._owner;
+    // npm's Primus has no such method.
+    return state === 'connected' && (client._isOpen ? client._isOpen() : client.readyState === Primus.OPEN);
   }
 
   _write(message) {
@@ -96,7 +103,7 @@ class Exchange {
     if (cause) this._failOne(message.messageId, callError('INVALID', `it can't be sent: ${cause.message}`, { cause }));
   }
 
-  _await(messageId, done) {
+  _await(messageId, done, inside) {
     const { callbacks, options } = this._owner;
     let timer;
     const settle = (error, response) => {
@@ -109,7 +116,8 @@ class Exchange {
     answered.fail = (error) => settle(error, responseOf(error, messageId));
     this._failOne(messageId, callError('REPLACED', 'another call took this messageId'));
     callbacks[messageId] = answered;
-    const patience = options.responseTimeout;
+    // Connecting has a time of its own: without these answers there would be no going on.
+    const patience = inside ? 0 : options.responseTimeout;
     if (patience > 0) {
       timer = wait(() => answered.fail(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
     }
