@@ -142,17 +142,26 @@ def tests(session: nox.Session, transformer: str) -> None:
 def tests_task_driver(session: nox.Session) -> None:
     """What a server does under attack, load and at its end, and the Autobahn cases, with a task per socket."""
     session.install("-e", ".[test]")
-    chosen = [f"tests/test_{name}.py" for name in ("contract", "backpressure", "fairness", "shutdown", "faults")]
-    # Streams in memory know no other driver; one WebSocket and the polls are enough, and for faults the WebSocket.
-    # Floods meet a server in a process of its own, which has the reactor.
-    left_out = ("memory", "EngineIOWebSocket", "EngineIOUpgrade", "(test_faults and engine)", "client_files",
-                "generated_client", "test_floods", "test_bombs")  # fmt: skip
-    options = ["--driver", "task", "--transformer", "websockets", "--transformer", "engine.io"]
+    names = ("contract", "contract_tls", "contract_unix", "backpressure", "fairness", "shutdown", "faults")
+    chosen = [f"tests/test_{name}.py" for name in names]
+    # Streams in memory know no other driver; for faults the WebSocket is enough. Floods meet a server in a process of
+    # its own, which has the reactor.
+    left_out = ("memory", "(test_faults and (engine or socket.io))", "client_files", "generated_client", "test_floods",
+                "test_bombs")  # fmt: skip
+    options = ["--driver", "task", *(option for name in TRANSFORMERS for option in ("--transformer", name))]
     pytest(
         session,
         *("-m", "not node and not browser and not proxy", "-k", " and ".join(f"not {what}" for what in left_out)),
         *(*options, *chosen, "tests/hostile", "tests/conformance"),
     )
+
+
+@nox.session(python=HERE)
+def slow(session: nox.Session) -> None:
+    """The tests that take minutes, at full size: upgrades under fire, storms, thousands at the server's end."""
+    session.install("-e", ".[test]")
+    npm_ci(session, CLIENTS)
+    session.run("pytest", "-m", "slow", "--timeout", "900", *session.posargs, env={"AHTRANSPORT_SLOW": "1"})
 
 
 @nox.session(python=HERE)

@@ -13,8 +13,11 @@ import trio
 
 from ahtransport import Server
 from ahtransport.testing import WebSocketClient, frame_bytes, memory_host, running
+from certificates import dial, secured
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ahtransport import Connection
 
 FRAMES = 3000
@@ -49,7 +52,7 @@ async def test_a_read_full_of_small_frames_is_handled_in_turns(autojump_clock: t
     assert max(after - before for before, after in pairwise(turns)) <= 128
 
 
-# -- under the reactor: real sockets, and time measured in turns, not in seconds
+# -- under either driver: real sockets, and time measured in turns, not in seconds
 
 
 class Turns(trio.abc.Instrument):
@@ -79,8 +82,49 @@ class Flood:
             return
 
 
+async def go_on_for_ever(stream: trio.abc.Stream, chunk: bytes) -> None:
+    """Be such a peer where what is sent has to be encrypted first."""
+    while True:
+        await stream.send_all(chunk)
+
+
 async def connected(server: Server) -> WebSocketClient:
     return await WebSocketClient.connect(await trio.open_tcp_stream(*server.addresses[0]))
+
+
+async def test_who_floods_over_tls_takes_no_more_than_its_share(tmp_path: Path) -> None:
+    """As below: what one read brings is decrypted at once, but not handled at once."""
+    server = Server(config={}, port=0, **secured(tmp_path))
+    flooded = 0
+
+    @server.on_message
+    def echo(connection: Connection, message: Any) -> None:
+        nonlocal flooded
+        if message == "flood":
+            flooded += 1
+        else:
+            connection.send_nowait(message)
+
+    async with running(server), trio.open_nursery() as nursery:
+        flood = await WebSocketClient.connect(await dial(server.addresses[0]))
+        clients = [await WebSocketClient.connect(await dial(server.addresses[0])) for _ in range(10)]
+        nursery.start_soon(go_on_for_ever, flood.stream, frame_bytes(1, b'"flood"') * 1000)
+        while not flooded:
+            await trio.lowlevel.checkpoint()
+        begun, delays = flooded, []
+        for number in range(20):
+            for client in clients:
+                await client.send(str(number))
+            before = flooded
+            for client in clients:
+                assert await client.receive() == str(number)
+            delays.append(flooded - before)
+        nursery.cancel_scope.cancel()
+    for client in (flood, *clients):
+        await trio.aclose_forcefully(client.stream)
+    assert flooded - begun > 128  # it was one
+    # To take what has come and to decrypt it costs each of the ten a turn or two; one read has thousands of frames.
+    assert max(delays) <= 32 * 128
 
 
 @pytest.mark.parametrize("frames", ["messages", "fragments"])

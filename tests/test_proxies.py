@@ -173,6 +173,16 @@ def test_g11_forwarded(value: str, address: str, port: int, secure: bool) -> Non
     assert (request.remote_ip, request.remote_port, request.secure) == (address, port, secure)
 
 
+@pytest.mark.parametrize("made_up", ['x="', 'for=6.6.6.6;x="\\', '",",",', "for=6.6.6.6", '"' + "," * 300])
+@pytest.mark.parametrize("lines", [1, 2])
+def test_g11_a_clients_quote_is_not_closed_by_the_proxys(made_up: str, lines: int) -> None:
+    """Whether the proxy adds a line of its own or to what is there."""
+    own = 'for="[2001:db9::5]:5678";host="example.com:8443";proto=https'
+    request = ask(*[("Forwarded", made_up), ("Forwarded", own)] if lines == 2 else [("Forwarded", f"{made_up}, {own}")])
+    assert (request.remote_ip, request.remote_port, request.secure) == ("2001:db9::5", 5678, True)
+    assert request.host == "example.com:8443"
+
+
 def test_g11_which_header_comes_first() -> None:
     three = [(XFF, "203.0.113.1"), ("Forwarded", "for=203.0.113.2"), ("X-Real-IP", "203.0.113.3")]
     assert ask(*three).remote_ip == "203.0.113.1"

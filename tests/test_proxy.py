@@ -165,6 +165,22 @@ async def test_who_the_client_is(tmp_path: Path) -> None:
             assert response.headers["set-cookie"].endswith("; HttpOnly; SameSite=Lax; Secure")
 
 
+async def test_by_a_unix_socket(tmp_path: Path) -> None:
+    """Requests and WebSockets alike, and who the client is, too."""
+    server = make_server(socket="door", trusted_proxies=["unix"])
+    change = {"server 127.0.0.1:8080;": f"server unix:{tmp_path}/door;"}
+    async with running(server), behind_nginx(server, tmp_path, change) as proxy:
+        response = await proxy.fetch("/login", {}, "127.0.0.2")
+        assert json.loads(response.body) == ["127.0.0.2", True, f"localhost:{proxy.port}"]
+
+        def client() -> Any:
+            with connect(f"wss://localhost:{proxy.port}/primus", ssl=client_context()) as socket:
+                socket.send('"who"')
+                return json.loads(socket.recv())
+
+        assert await trio.to_thread.run_sync(client) == ["127.0.0.1", "nobody"]
+
+
 async def test_a_session_over_the_websocket(tmp_path: Path) -> None:
     """The page's origin is the server's, although the server itself knows nothing of TLS."""
     server = make_server()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from ahtransport import ConfigError, Connection, Reject, Request, Response, Server, UnknownTransformer
+from ahtransport import ActionServer, ConfigError, Connection, Reject, Request, Response, Server, UnknownTransformer
 from ahtransport._net.host import Host, peer_of
 from ahtransport.testing import Record, Refused, WebSocketClient, connect_websocket, fetch, memory_host, running
 
@@ -103,6 +103,47 @@ def test_options_can_be_set_later() -> None:
         server.configure(max_lenght=78)
 
 
+def test_names_that_new_options_do_not_allow_for_rooms() -> None:
+    server = make_server()
+    server.rooms.add("a long name")
+    with pytest.raises(ConfigError, match=r"^servers\.websocket\.server\.max_name: .* 1 to 5 characters"):
+        server.configure(max_name=5)
+
+
+def test_starting_rooms_that_the_options_do_not_allow() -> None:
+    with pytest.raises(ConfigError, match=r"default: general\.starting_chat_rooms: 'defaultRoom': .*max_name"):
+        ActionServer(config={}, max_name=5)
+    server = ActionServer(config={}, max_name=5, starting_chat_rooms=["tea"])
+    assert server.rooms.list() == ["tea"]
+    with pytest.raises(ConfigError, match=r"keyword argument: general\.starting_chat_rooms: 'coffee'"):
+        server.configure(starting_chat_rooms=["coffee"])
+    server = ActionServer(config={})
+    server.configure(max_name=5, starting_chat_rooms=["tea"])  # the names from before do not matter any more
+    assert server.rooms.list() == ["tea"]
+    with pytest.raises(ConfigError, match="max_name"):
+        server.configure(max_name=2)
+
+
+def test_what_is_said_of_one_transformer_of_several() -> None:
+    """From wherever it comes, and however the name is written there."""
+
+    def of(name: str, **options: Any) -> tuple[float, float]:
+        server = make_server(**options)
+        (found,) = [transformer for transformer in server.transformers if transformer.name == name]
+        return found.ping_interval, found.ping_timeout  # type: ignore[attr-defined]
+
+    both = ["websockets", "SocketIO"]
+    interval, timeout = {"ping_interval": 1000}, {"ping_timeout": 2000}
+    assert of("socket.io", transformer=both, transport={"socketio": {**interval, **timeout}}) == (1, 2)
+    assert of("socket.io", transformer=both, transport={"socketio": interval, "socket.io": timeout}) == (1, 2)
+    table = {"websockets": {}, "socketio": {"transport": interval}}
+    assert of("socket.io", transformer=table, transport={"Socket-IO": {"ping_interval": 5, **timeout}}) == (1, 2)
+    with pytest.raises(ConfigError, match=r"its keys are their names, unlike 'engine\.io'"):
+        make_server(transformer=both, transport={"engine.io": interval})
+    with pytest.raises(ConfigError, match=r"transport\.socketio: must be a table"):
+        make_server(transformer=both, transport={"socketio": 5})
+
+
 async def test_a_running_server_is_not_configured() -> None:
     server = make_server()
     async with memory_host(server):
@@ -176,6 +217,27 @@ def test_plugins() -> None:
     for nothing_in_it in ({}, {"client": 5}, SimpleNamespace(), {"server": "text"}):
         with pytest.raises(ConfigError, match="neither"):
             server.plugin("empty", nothing_in_it)
+
+
+def test_plugins_that_come_with_other_options_later() -> None:
+    def install(server: Server, options: Any) -> None:
+        calls.append(options.pathname)
+        server.configure(max_length=77)  # which does not load it once more
+
+    calls: list[str] = []
+    first, second = SimpleNamespace(server=install), SimpleNamespace(client="function () {}")
+    server = make_server(plugin={"first": first})
+    server.configure(plugin={"second": second}, pathname="/here")
+    server.configure(plugin={"first": first, "third": {"server": install}})
+    assert calls == ["/primus", "/here"]
+    assert list(server.plugins) == ["first", "second", "third"]
+    assert server.config.servers.websocket.server.max_length == 77
+    with pytest.raises(ConfigError, match="nowhere"):
+        server.configure(plugin={"fourth": "nowhere:b"})
+    server = make_server(plugin={"first": first})
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="already"):
+            server.configure(plugin={"first": second})
 
 
 # -- who answers
@@ -324,8 +386,8 @@ async def test_a_preflight() -> None:
         (("::ffff:1.2.3.4", 5, 0, 0), ("1.2.3.4", 5)),
         (("::ffff:1", 5, 0, 0), ("::ffff:1", 5)),
         (("fe80::1%eth0", 5, 0, 2), ("fe80::1", 5)),
-        ("/run/socket", ("", 0)),
-        (b"", ("", 0)),
+        ("/run/socket", ("unix", 0)),
+        (b"", ("unix", 0)),
     ],
 )
 def test_peers(address: Any, peer: tuple[str, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -12,8 +12,10 @@ import trio
 
 from ahtransport._errors import Reject
 
-__all__ = ["Headers", "Later", "Request", "Response", "parse_query", "query_pairs"]
+__all__ = ["UNIX", "Headers", "Later", "Request", "Response", "parse_query", "query_pairs"]
 
+#: The address of whoever comes by a Unix socket, which has none.
+UNIX: Final = "unix"
 _MAX_PARAMETERS = 1000
 T = TypeVar("T")
 
@@ -137,7 +139,7 @@ class Request:
         path: the part before ``?``, still percent-encoded.
         query_string: the part after ``?``, still percent-encoded.
         headers: the header fields.
-        peer: address and port of the other end of the TCP connection.
+        peer: address and port of the other end of the TCP connection; ``"unix"`` and 0 of a Unix socket's.
         remote_ip: the client's address: ``peer``, or what a trusted proxy says.
         remote_port: likewise; 0 when a proxy does not tell.
         secure: whether the client uses TLS, here or at a trusted proxy.

@@ -49,6 +49,7 @@ def _listening(function: _F) -> _F:
         ),
         click.option("--host", metavar="ADDRESS", help="Where to listen; 0.0.0.0 or :: to be reached from elsewhere."),
         click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0: any free one."),
+        click.option("--socket", metavar="PATH", help="A Unix socket to listen on, instead of an address and a port."),
         click.option("--log-format", type=click.Choice(["text", "json"]), help="How the log is written."),
         click.option("-v", "--verbose", count=True, help="Log what happens; twice: everything."),
     ):
@@ -58,7 +59,10 @@ def _listening(function: _F) -> _F:
 
 def _given(**options: Any) -> dict[str, Any]:
     """Keep the options that stand on the command line; the others leave the configuration as it is."""
-    return {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given.keys().isdisjoint(("host", "port")):
+        given.setdefault("socket", "")  # a port that is asked for here is not meant to lose to a socket of the file's
+    return given
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -112,6 +112,8 @@ def _explained(server: Server, error: BaseException) -> str:
     """Say why nothing listens, and what to do."""
     web = server.config.servers.web
     number = getattr(error, "errno", None)
+    if web.socket:
+        return f"can't listen on {web.socket}: {getattr(error, 'strerror', None) or error}"
     if isinstance(error, socket.gaierror):
         return f"there is no host {web.host!r}; see servers.web.host or --host"
     if number == errno.EADDRINUSE:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from ahtransport._barrier import close_nurseries
+from ahtransport._http import UNIX
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import NO_TRAFFIC
 from ahtransport._net.compressed import CompressedWire, agreed
@@ -24,6 +25,7 @@ from ahtransport._net.reactor import NOT_OURS, QUIET, RETRY, Acceptor, Reactor, 
 from ahtransport._net.secure import Gate, TlsReactorChannel, TlsSocketChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 from ahtransport._net.tls import TlsSocket
+from ahtransport._net.unix import SocketFile
 from ahtransport._net.websocket import WebSocketWire
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = ["Application", "Host", "peer_of"]
 _log = get_logger()
 _NO_LISTENER = {errno.EBADF, errno.ENOTSOCK}
 _TCP = {socket.AF_INET, socket.AF_INET6}
+_BACKLOG = 4096  # clients that the kernel keeps waiting
 _ACCEPT_BATCH = 64  # connections accepted before other tasks have their turn
 
 
@@ -62,7 +65,8 @@ class Host:
     """The embedded host.
 
     Attributes:
-        addresses: what is listened on, as (host, port) pairs; filled when listening begins.
+        addresses: what is listened on, as (host, port) pairs, or a Unix socket's path and 0; filled when listening
+            begins.
         drained: set when every connection is closed after :meth:`stop`.
         refused: how many requests it could not understand and sockets it had no room for, by the status of the answer;
             where a server gave it, with all that the server refuses.
@@ -112,6 +116,7 @@ class Host:
         self._use_reactor = reactor
         self._reactor: Reactor | None = None
         self._acceptors: list[Acceptor] = []
+        self._file: SocketFile | None = None
         self._channels: set[Channel] = set()
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
@@ -141,18 +146,30 @@ class Host:
             close_nurseries()
 
     async def serve(
-        self, host: str | None, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        host: str | None,
+        port: int,
+        path: str = "",
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen on ``host`` and ``port`` (0: any free one), until :meth:`stop`, then serve what is open to its end.
 
-        ``host`` None listens nowhere: connections come from :meth:`attach` only.
+        With ``path``, listen on that Unix socket instead. Else ``host`` None listens nowhere: connections come from
+        :meth:`attach` only.
 
         Raises:
             OSError: the address can't be listened on.
         """
-        listeners = [] if host is None else await trio.open_tcp_listeners(port, host=host, backlog=4096)
+        listeners: list[trio.SocketListener] = []
         try:
-            self.addresses = [listener.socket.getsockname()[:2] for listener in listeners]
+            if path:
+                self._file = SocketFile(path, _BACKLOG)
+                listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(self._file.sock))]
+                self.addresses = [(path, 0)]
+            elif host is not None:
+                listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+                self.addresses = [listener.socket.getsockname()[:2] for listener in listeners]
             async with trio.open_nursery() as self._nursery, trio.open_nursery() as engine:
                 poller = make_poller() if listeners and self._use_reactor else None
                 if poller is not None:
@@ -179,15 +196,22 @@ class Host:
                 engine.cancel_scope.cancel()
         finally:
             self._nursery = None
+            self._remove_file()
             with trio.CancelScope(shield=True):
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
 
     def stop(self) -> None:
         """Stop accepting, at once; :meth:`serve` returns once every connection is closed."""
+        self._remove_file()
         for acceptor in self._acceptors:
             acceptor.end()  # now, not when serve has its turn: the next server may want this very port
         self._accepting.cancel()
+
+    def _remove_file(self) -> None:
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
 
     async def _until_drained(self) -> None:
         while self._channels:
@@ -286,8 +310,9 @@ class Host:
 
 
 def peer_of(address: Any) -> tuple[str, int]:
-    """Give address and port; an IPv4 address in IPv6's clothes as IPv4 (RFC 4291 section 2.5.5.2)."""
+    """Give address and port; an IPv4 address in IPv6's clothes as IPv4 (RFC 4291 section 2.5.5.2). A Unix socket has
+    neither: "unix" and 0."""
     if isinstance(address, tuple) and len(address) >= 2:
         host = str(address[0]).split("%", 1)[0]
         return (host[7:] if host.startswith("::ffff:") and "." in host else host, int(address[1]))
-    return ("", 0)
+    return (UNIX, 0)

@@ -187,7 +187,7 @@ class SocketChannel(OnSocket, TaskChannel):
 
 
 class StreamChannel(TaskChannel):
-    """A channel on any of trio's streams: TLS, a Unix socket, a pair in memory."""
+    """A channel on any of trio's streams: TLS of somebody else's, a pair in memory."""
 
     __slots__ = ("_stream",)
 

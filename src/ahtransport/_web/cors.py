@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ahtransport._config import ORIGIN
 from ahtransport._errors import Reject
 from ahtransport._http import Request, Response
 
@@ -34,9 +35,7 @@ ALLOWED_HEADERS = (
     "X-Requested-With",
 )
 
-# An origin as browsers serialise it: scheme and authority, no user, no path. Extensions and embedded web views have
-# schemes of their own, with an empty authority in the case of file://.
-_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.\-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._~\-]*)(?::[0-9]{1,5})?")
+_ORIGIN = re.compile(ORIGIN)
 _KEPT = 256  # origins of which is remembered what follows from them
 _SEPARATOR = re.compile(r"[,\s]+")
 

@@ -6,7 +6,6 @@ in that package's own registry is served along: its own metrics, and those of th
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -73,10 +72,7 @@ class Metrics:
     def _may_read(self, request: Request) -> bool:
         if any(name in request.headers for name in _FORWARDED) and not is_proxy(request.peer[0], self._proxies):
             return False  # whoever it was handed on for, it is not the address that the connection comes from
-        try:
-            return ipaddress.ip_address(request.remote_ip) in self._readers
-        except ValueError:
-            return False
+        return self._readers.knows(request.remote_ip)
 
 
 class _Told:

@@ -12,6 +12,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+from ahtransport._http import UNIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -30,7 +32,8 @@ _IPV6_WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::([0-9]{1,5}))?")
 # What a Host header may say (RFC 9110 section 7.2), as far as anybody has such a name.
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._\-]+)(?::[0-9]{1,5})?")
 # RFC 7239 section 4: elements with commas between, pairs with semicolons; a value is a token or a quoted string.
-_TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[^\",;]+|[,;\"]")
+_CLOSED = re.compile(r"[^\"]*(?:\"(?:[^\"\\]|\\.)*\"[^\"]*)*")  # every quote that is opened is closed
+_PART = re.compile(r"(?:[^\";]|\"(?:[^\"\\]|\\.)*\")+")
 _PAIR = re.compile(r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*))\s*")
 
 
@@ -38,20 +41,28 @@ class TrustedProxies:
     """The proxies that are believed.
 
     Args:
-        entries: addresses and networks, such as ``"10.0.0.1"``, ``"10.0.0.0/8"`` or ``"::1"``.
+        entries: addresses and networks, such as ``"10.0.0.1"``, ``"10.0.0.0/8"`` or ``"::1"``; ``"unix"`` is whoever
+            comes by a Unix socket.
 
     Raises:
         ValueError: one of them is neither.
     """
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
-        self._networks: list[Network] = [ipaddress.ip_network(entry.strip(), strict=False) for entry in entries]
+        listed = [entry.strip() for entry in entries]
+        self._unix = UNIX in listed
+        self._networks: list[Network] = [ipaddress.ip_network(entry, strict=False) for entry in listed if entry != UNIX]
 
     def __bool__(self) -> bool:
-        return bool(self._networks)
+        return self._unix or bool(self._networks)
 
     def __contains__(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._networks)
+
+    def knows(self, peer: str) -> bool:
+        """Tell whether the address of a connection's other end is one of them."""
+        address, _ = _address(peer)
+        return self._unix and peer == UNIX if address is None else address in self
 
 
 @functools.lru_cache(maxsize=64)
@@ -61,8 +72,7 @@ def _proxies(entries: tuple[str, ...]) -> TrustedProxies:
 
 def is_proxy(peer: str, trusted: tuple[str, ...]) -> bool:
     """Tell whether an address is one of those whose word on other addresses is believed."""
-    address, _ = _address(peer)
-    return address is not None and address in _proxies(trusted)
+    return _proxies(trusted).knows(peer)
 
 
 def apply_forwarded(request: Request, trusted: TrustedProxies) -> None:
@@ -77,17 +87,14 @@ def apply_forwarded(request: Request, trusted: TrustedProxies) -> None:
     Nothing changes when the peer is not trusted, or none of its headers has an address in it. What is no address
     (``unknown``, RFC 7239's obfuscated names) ends the search: the hop before it is the client.
     """
-    if not trusted:
-        return
-    peer, _ = _address(request.peer[0])
-    if peer is None or peer not in trusted:
+    if not trusted or not trusted.knows(request.peer[0]):
         return
     headers = request.headers
     hops: list[tuple[str, str | None, str | None]]
     if "x-forwarded-for" in headers:
         hops = [(text, None, None) for text in _split(headers["x-forwarded-for"])]
     elif "forwarded" in headers:
-        elements = _forwarded(headers["forwarded"])
+        elements = [element for line in headers.get_all("forwarded") for element in _forwarded(line)]
         hops = [(element.get("for", ""), element.get("proto"), element.get("host")) for element in elements]
     else:
         hops = [(text, None, None) for text in headers.get_all("x-real-ip")]
@@ -154,30 +161,31 @@ def _address(text: str) -> tuple[Address | None, int]:
     return mapped or address, port
 
 
-def _forwarded(text: str) -> list[dict[str, str]]:
-    """Read a Forwarded header; what is malformed counts as a hop without an address."""
-    elements = [element for element in _split_quoted(text, ",") if element.strip()]
-    return [dict(_pairs(element)) for element in elements]
+def _forwarded(line: str) -> list[dict[str, str]]:
+    """Read one Forwarded header; what is malformed counts as a hop without an address.
+
+    It is read from its right end, where the proxies that are trusted wrote: a quote that a client has opened must not
+    be closed by theirs. An element is the shortest end of a line in which every quote is closed.
+    """
+    elements: list[dict[str, str]] = []
+    end = begin = len(line)
+    for _ in range(2 * _MAX_HOPS):  # commas that are looked at
+        begin = line.rfind(",", 0, begin)
+        element = line[begin + 1 : end]
+        if _CLOSED.fullmatch(element):
+            if element.strip():
+                elements.append(dict(_pairs(element)))
+            end = begin
+        if begin < 0:
+            break
+    if end >= 0 and line[:end].strip():
+        elements.append({})
+    return elements[::-1]
 
 
 def _pairs(element: str) -> Iterator[tuple[str, str]]:
-    for part in _split_quoted(element, ";"):
+    for part in _PART.findall(element):
         match = _PAIR.fullmatch(part)
         if match is not None:
             quoted = match[2]
             yield match[1].lower(), match[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-
-
-def _split_quoted(text: str, separator: str) -> list[str]:
-    """Split at what stands outside of quoted strings. From a quote on that nobody closes, quotes mean nothing."""
-    parts, begin = [], 0
-    for match in _TOKEN.finditer(text):
-        if match[0] == separator:
-            parts.append(text[begin : match.start()])
-            begin = match.end()
-        elif match[0] == '"':
-            break
-    else:
-        return [*parts, text[begin:]]
-    rest = text[match.start() :].split(separator)
-    return [*parts, text[begin : match.start()] + rest[0], *rest[1:]]

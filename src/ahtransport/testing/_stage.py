@@ -87,7 +87,10 @@ class Stage:
         kind: ``"memory"`` or ``"socket"``.
         clock: trio's clock under test; None: the real one.
         host: the host in memory while :meth:`serving`; None on sockets.
+        remote_ip: the address that the server sees.
     """
+
+    remote_ip = "127.0.0.1"
 
     def __init__(self, variant: Variant, kind: Literal["memory", "socket"]) -> None:
         self.variant = variant

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ahtransport._config._kinds._kind import Kind
+from ahtransport._http import UNIX
 
-__all__ = ["Addresses", "Table", "Texts"]
+__all__ = ["Addresses", "Origins", "Table", "Texts", "overlaid"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,34 @@ class Texts(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses(Texts):
-    """IP addresses and networks such as "10.0.0.0/8"."""
+    """IP addresses and networks such as "10.0.0.0/8", and "unix" for whoever comes by a Unix socket."""
 
-    what: str = 'IP addresses or networks such as "10.0.0.0/8"'
+    what: str = 'IP addresses or networks such as "10.0.0.0/8", or "unix"'
 
     def check(self, item: str) -> None:
-        ipaddress.ip_network(item, strict=False)  # its ValueError says what is wrong
+        if item != UNIX:
+            ipaddress.ip_network(item, strict=False)  # its ValueError says what is wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origins(Texts):
+    """Web origins."""
+
+    def check(self, item: str) -> None:
+        if "*" in item and item != "*":
+            raise ValueError(f'{item!r} is not one: there are no wildcards; list each origin, or "*" for all of them')
+        super().check(item)
+
+
+def overlaid(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a table over another: key by key, tables in them likewise; everything else is replaced."""
+    result = dict(lower)
+    for key, value in upper.items():
+        before = result.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = overlaid(before, value)
+        result[key] = value
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,3 +118,7 @@ class Table(Kind):
             if not isinstance(key, str):
                 raise ValueError(f"the key {key!r} is not a string")
         return MappingProxyType(dict(value))
+
+    def merged(self, lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+        """Put one source's table over another's."""
+        return overlaid(lower, upper)

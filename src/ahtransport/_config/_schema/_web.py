@@ -41,6 +41,12 @@ class WebServer:
         'The address to listen on; `"0.0.0.0"` or `"::"` to be reached from elsewhere.',
     )
     port: int = option(8080, Whole(maximum=65535), "The port to listen on; 0: any free one.")
+    socket: str = option(
+        "",
+        Text(path=True, pattern=r"[^\x00]*", what="a path"),
+        'A Unix socket to listen on, instead of `host` and `port`: the path of its file, such as `"/run/app.sock"`. '
+        "The process's umask says who may connect. Empty: none.",
+    )
     public: tuple[str, ...] = option(
         ["public"], Texts(what="directories"), "Directories whose files are served, the first that has a file wins."
     )
@@ -50,7 +56,10 @@ class WebServer:
     key: str = option("", Text(path=True), "The private key's file (PEM); empty: it is in the file `cert`, too.")
     handshake_timeout: float = option(10000, Duration(), "How long a TLS handshake may take.")
     trusted_proxies: tuple[str, ...] = option(
-        [], Addresses(commas=True), "Proxies whose `X-Forwarded-For` and the like, or `Forwarded`, are believed."
+        [],
+        Addresses(commas=True),
+        'Proxies whose `X-Forwarded-For` and the like, or `Forwarded`, are believed; `"unix"`: whoever comes by '
+        "`socket`.",
     )
     allowed_hosts: tuple[str, ...] = option(
         [],
