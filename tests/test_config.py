@@ -317,6 +317,47 @@ def test_free_form_tables_merge_by_key_and_keep_their_origins() -> None:
         config.servers.websocket.server.plugin["c"] = 1  # type: ignore[index]
 
 
+def test_tables_in_a_free_form_table_merge_likewise_and_keep_their_origins() -> None:
+    given = {"socket.io": {"ping_timeout": 2000, "deep": {"a": 1, "b": 2}, "kind": {"x": 1}}}
+    variable = "AHTRANSPORT__SERVERS__WEBSOCKET__SERVER__TRANSPORT__SOCKET.IO__"
+    config = load(
+        {"servers": {"websocket": {"server": {"transport": given}}}},
+        {f"{variable}PING_INTERVAL": "1000", f"{variable}UPGRADE_TIMEOUT": "3000"},
+        transport={"socket.io": {"deep": {"b": 3}, "kind": "text"}, "engine.io": {"a": 1}},
+    )
+    assert config.servers.websocket.server.transport == {
+        "socket.io": {
+            "ping_timeout": 2000,
+            "deep": {"a": 1, "b": 3},
+            "kind": "text",
+            "ping_interval": 1000,
+            "upgrade_timeout": 3000,
+        },
+        "engine.io": {"a": 1},
+    }
+    assert given == {"socket.io": {"ping_timeout": 2000, "deep": {"a": 1, "b": 2}, "kind": {"x": 1}}}
+    origins = {
+        "socket.io": "keyword argument",
+        "socket.io.ping_timeout": "config argument",
+        "socket.io.ping_interval": f"environment {variable}PING_INTERVAL",
+        "socket.io.upgrade_timeout": f"environment {variable}UPGRADE_TIMEOUT",
+        "socket.io.deep.a": "config argument",
+        "socket.io.deep.b": "keyword argument",
+        "socket.io.kind": "keyword argument",
+    }
+    key = "servers.websocket.server.transport"
+    assert {name: config.origin(f"{key}.{name}") for name in origins} == origins
+    with pytest.raises(ConfigError, match="no such option"):
+        config.origin(f"{key}.socket.io.kind.x")
+    again = config.replace(transport={"engine.io": {"b": 2}})
+    assert again.servers.websocket.server.transport["engine.io"] == {"a": 1, "b": 2}
+
+
+def test_a_plug_in_is_replaced_whole_though_it_is_a_mapping() -> None:
+    config = load({"servers": {"websocket": {"server": {"plugin": {"a": {"client": "function () {}"}}}}}})
+    assert config.replace(plugin={"a": {"server": print}}).servers.websocket.server.plugin == {"a": {"server": print}}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
@@ -376,6 +417,10 @@ def test_hints_follow_what_was_expected() -> None:
     assert refused(max_age="30 qqqqqq").endswith('"qqqqqq" is not a unit of time')
     assert refused(public=[1]).endswith("1 is not a string")
     assert refused(origins="example.com").endswith("'example.com' is not one")
+    for wildcard in ("https://*.example.com", "*.example.com", "https://*"):
+        assert refused(origins=["https://a.example", wildcard]).endswith(
+            f'{wildcard!r} is not one: there are no wildcards; list each origin, or "*" for all of them'
+        )
     assert refused(plugin={"a": 1}).endswith("a = 1 is not one")
     assert refused(transport={1: 2}).endswith("the key 1 is not a string")
     assert refused(client={"timeout": 2**31}).endswith("at most 2147483647 ms, as browsers' timers allow")
@@ -443,6 +488,11 @@ def test_durations_that_can_not_be_zero(value: Any) -> None:
     [
         ({"origins": ["https://A.example", "null"]}, "servers.websocket.server.origins", ("https://a.example", "null")),
         (
+            {"origins": ["file://", "http://[::1]:8080", "chrome-extension://abc"]},
+            "servers.websocket.server.origins",
+            ("file://", "http://[::1]:8080", "chrome-extension://abc"),
+        ),
+        (
             {"origins": "https://a.example, http://b.example:81"},
             "servers.websocket.server.origins",
             ("https://a.example", "http://b.example:81"),
@@ -495,6 +545,10 @@ def test_values(options: dict[str, Any], key: str, expected: Any) -> None:
         {"methods": 5},
         {"methods": "G T"},
         {"origins": False},
+        {"origins": "https://user@a.example"},
+        {"origins": "https://a.example/"},
+        {"origins": "https://\xe4.example"},
+        {"origins": "https://a.example:port"},
         {"exposed": "a b"},
         {"max_length": 0},
         {"max_length": 1.0},

@@ -11,6 +11,7 @@ from ahtransport import Connection, ConnectionClosed, Envelope, Server
 from ahtransport._transforms import is_async
 from ahtransport.abc import Ack, Event
 from ahtransport.testing import PrimusClient, Record, connect_websocket, memory_host
+from socket_io.support import hall
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:
@@ -97,6 +98,82 @@ async def test_acknowledgements_pass_untouched() -> None:
         assert await client.receive() == Ack(1, [5])
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_an_acknowledgement_comes_after_what_was_sent_before_it(asynchronous: bool) -> None:
+    """And is still none of the transforms' business."""
+
+    def see(envelope: Envelope) -> None:
+        seen.append(envelope.data)
+
+    async def see_later(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+        seen.append(envelope.data)
+
+    def ask(connection: Connection, *values: int) -> int:
+        for value in values:
+            connection.emit("before", value)
+        return len(values)
+
+    seen: list[Any] = []
+    server = make_server()
+    server.on("ask")(ask)
+    server.transform("outgoing", see_later if asynchronous else see)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send_packet(Event("ask", [5, 6], 1))
+        assert [await client.receive() for _ in range(3)] == [Event("before", [5]), Event("before", [6]), Ack(1, [2])]
+        await client.send_packet(Event("ask", [], 2))  # nothing is before this one
+        assert await client.receive() == Ack(2, [0])
+    assert seen == [["before", 5], ["before", 6]]
+
+
+async def test_an_answer_that_can_t_be_sent_is_its_functions_failure_behind_a_transform_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """With Socket.IO it costs the acknowledgement, and the connection lives on."""
+
+    async def later(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def ask(connection: Connection, value: int) -> object:
+        connection.emit("before", value)
+        return object() if value else "answer"
+
+    def prepare(server: Server) -> None:
+        server.on("ask")(ask)
+        server.transform("outgoing", later)
+
+    async with hall(prepare) as place:
+        wire = await place.connected()
+        await wire.send('21["ask",1]')
+        assert await wire.receive() == '2["before",1]'
+        await wire.send('22["ask",0]')
+        assert [await wire.receive() for _ in range(2)] == ['2["before",0]', '32["answer"]']
+        place.tracebacks = 1
+        await wire.close()
+
+
+async def test_an_acknowledgement_leaves_before_a_close_too() -> None:
+    async def later(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def ask(connection: Connection) -> str:
+        connection.emit("before")
+        connection.start_soon(close, connection)
+        return "answer"
+
+    async def close(connection: Connection) -> None:
+        connection.close(4000)
+
+    server = make_server(close_timeout=10_000)
+    server.on("ask")(ask)
+    server.transform("outgoing", later)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send_packet(Event("ask", [], 1))
+        assert [await client.receive(), await client.receive()] == [Event("before", []), Ack(1, ["answer"])]
+        with pytest.raises(ConnectionClosed, match="4000"):
+            await client.receive()
+
+
 async def test_events_keep_their_acknowledgement() -> None:
     def rename(envelope: Envelope) -> None:
         envelope.data = ["renamed", *envelope.data[1:]]
@@ -166,6 +243,28 @@ async def test_messages_that_wait_for_a_transform_are_limited() -> None:
         with pytest.raises(ConnectionClosed, match="1013"):
             await client.receive()
         await record.until(lambda: record.closed)
+    assert [reason for _, _, reason in record.closed] == ["an outgoing transform is too slow"]
+
+
+async def test_the_policy_drop_drops_what_would_wait_for_a_transform() -> None:
+    async def hold(envelope: Envelope) -> None:
+        await go_on.wait()
+
+    go_on = trio.Event()
+    server = make_server(max_backlog_messages=10, overflow="drop")
+    server.transform("outgoing", hold)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await record.until(lambda: record.opened)
+        for number in range(15):
+            server.broadcast(number)
+        await record.opened[0].send("dropped as well")
+        assert server.statistics().dropped == 6
+        go_on.set()
+        assert [await client.receive() for _ in range(10)] == list(range(10))
+        server.broadcast("next")
+        assert await client.receive() == "next"
+        assert not record.closed
 
 
 async def test_messages_and_events_that_wait_for_a_transform_have_the_same_limit() -> None:
@@ -217,6 +316,65 @@ async def test_a_send_that_is_cancelled_while_a_transform_waits_sends_nothing() 
     server.transform("outgoing", later)
     async with memory_host(server) as host, connect_websocket(host.dial) as client:
         assert await client.receive() == "sent"
+
+
+@pytest.mark.parametrize("verdict", ["it passes", "it is dropped", "it fails"])
+async def test_a_send_says_when_the_client_has_gone_meanwhile(verdict: str) -> None:
+    """Of a message that a transform drops there is nothing to say."""
+
+    async def hold(envelope: Envelope) -> bool | None:
+        holding.set()
+        await go_on.wait()
+        if verdict == "it fails":
+            raise RuntimeError("on purpose")
+        return False if verdict == "it is dropped" else None
+
+    async def handler(connection: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(2):
+                nursery.start_soon(send, connection, number)
+
+    async def send(connection: Connection, message: object) -> None:
+        try:
+            await connection.send(message)
+        except ConnectionClosed as error:
+            outcomes.append(error.code)
+        else:
+            outcomes.append("sent")
+
+    holding, go_on = trio.Event(), trio.Event()
+    outcomes: list[Any] = []
+    server = make_server(handler, close_timeout=60_000)
+    server.transform("outgoing", hold)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await holding.wait()
+        (connection,) = server.connections.values()
+        await client.abort()
+        while connection.state != "closed":
+            await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        await record.until(lambda: record.closed)
+    assert outcomes == (["sent", "sent"] if verdict == "it is dropped" else [1006, 1006])
+
+
+async def test_a_send_whose_transform_fails_has_not_sent() -> None:
+    async def fail(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("on purpose")
+
+    async def handler(connection: Connection) -> None:
+        with pytest.raises(ConnectionClosed, match="1011"):
+            await connection.send("anything")
+        raised.append(True)
+
+    raised: list[bool] = []
+    server = make_server(handler)
+    server.transform("outgoing", fail)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial):
+        await record.until(lambda: record.closed)
+    assert raised == [True]
 
 
 async def test_who_has_failed_is_not_asked_again() -> None:
@@ -283,3 +441,30 @@ async def test_a_message_that_fails_behind_a_transform_leaves_nothing_to_be_done
         with pytest.raises(ConnectionClosed, match="1011"):
             await client.receive()
     assert seen == ["1"]
+
+
+async def test_a_message_that_fails_behind_a_transform_is_the_last_for_all_functions() -> None:
+    """Also for those after the one that fails, which would have to wait for their turn."""
+
+    async def transform(envelope: Envelope) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def fail(connection: Connection, message: str) -> None:
+        seen.append(f"{message} fails")
+        raise RuntimeError("on purpose")
+
+    async def later(connection: Connection, message: str) -> None:
+        seen.append(f"{message} later")
+
+    seen: list[str] = []
+    server = make_server()
+    server.transform("incoming", transform)
+    server.on_message(fail)
+    server.on_message(later)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        for message in ("1", "2", "3"):
+            await client.send(message)
+        await record.until(lambda: record.closed)
+    assert seen == ["1 fails"]
+    assert len(record.errors) == 1

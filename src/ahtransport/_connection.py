@@ -41,8 +41,8 @@ class Connection(Incoming):
         id: a UUID (version 4) as text.
         type: always ``"websocket"``, whatever carries it, as in ActionHero.
         headers: of the handshake.
-        remote_ip: the client's address.
-        remote_port: the client's port; 0 where a proxy does not tell.
+        remote_ip: the client's address; ``"unix"`` of one that comes by a Unix socket.
+        remote_port: the client's port; 0 where there is none, or a proxy does not tell.
         fingerprint: what identifies the browser: the cookie, else the query parameter of its name, else ``id``.
         connected_at: seconds since the epoch.
         auth: what a Socket.IO client sent along when it connected to the namespace; None for all others.

@@ -216,7 +216,9 @@ class Incoming(Outgoing):
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:
-                    self._crashed(error)
+                    if not self._is_farewell(error):
+                        self._crashed(error)
+                        return  # and so the functions after it are not asked either
             else:
                 self._push(self._run_call, function, (self, value), None)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import trio
 
 from ahtransport._barrier import contained
-from ahtransport._config import located, read_duration
+from ahtransport._config import located, overlaid, read_duration
 from ahtransport._connection import Connection
 from ahtransport._errors import ConfigError, Reject
 from ahtransport._http import Response
 from ahtransport._log import fields, get_logger
 from ahtransport._pacing import PollPacer
-from ahtransport._registry import load_transformer
+from ahtransport._registry import load_transformer, same_name
 from ahtransport._web.compression import compressing
 from ahtransport._web.fingerprint import fingerprint_of, may_link_session
 from ahtransport.abc import Seat
@@ -39,6 +39,7 @@ _log = get_logger()
 #: Left in a request whose refusal has been counted.
 COUNTED: Final = "ahtransport refusal counted"
 _KEY: Final = "servers.websocket.server.transformer"
+_TRANSPORT: Final = "servers.websocket.server.transport"
 
 _NO_SEAT: Final = Seat()
 
@@ -81,20 +82,35 @@ def choices(config: Config) -> list[Choice]:
             settings = {"pathname": settings}
         if not isinstance(settings, Mapping) or set(settings) - {"pathname", "transport"}:
             raise ConfigError(f"{_KEY}.{name}: takes a pathname, or a table with `pathname` and `transport`")
-        pathname, transport = settings.get("pathname"), settings.get("transport", options.transport.get(kind.name, {}))
+        pathname, transport = settings.get("pathname"), settings.get("transport", {})
         if pathname is not None and not (isinstance(pathname, str) and pathname.startswith("/")):
             raise ConfigError(f'{_KEY}.{name}: the pathname must be a path such as "/primus", not {pathname!r}')
         if not isinstance(transport, Mapping):
             raise ConfigError(f"{_KEY}.{name}: `transport` must be a table")
         if any(kind is other.kind and pathname == other.pathname for other in found):
             raise ConfigError(f"{_KEY}: {kind.name} is there twice")
+        transport = overlaid(_transport(options.transport, kind.name), transport)
         found.append(Choice(kind, pathname.rstrip("/") if pathname else None, transport))
-    strangers = set(options.transport) - {choice.kind.name for choice in found}
+    strangers = [key for key in options.transport if not any(same_name(key, choice.kind.name) for choice in found)]
     if strangers:
         raise ConfigError(
-            f"servers.websocket.server.transport: with several transformers its keys are their names, unlike "
-            f"{sorted(strangers)[0]!r}"
+            f"{_TRANSPORT}: with several transformers its keys are their names, unlike {sorted(strangers)[0]!r}"
         )
+    return found
+
+
+def _transport(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Give what a table with a table for each transformer says of one, however it spells the name.
+
+    Raises:
+        ConfigError: it is no table.
+    """
+    found: Mapping[str, Any] = {}
+    for key, table in tables.items():
+        if same_name(key, name):
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"{_TRANSPORT}.{key}: must be a table, with what the transformer {name} is to know")
+            found = overlaid(found, table)
     return found
 
 

@@ -24,19 +24,21 @@ _YIELD_EVERY: Final = 32
 
 
 class Later:
-    """A message that an async transform has not let go yet.
+    """A message that an async transform has not let go yet, or an acknowledgement that waits behind one.
 
     Attributes:
         packet: the message.
-        done: set when it has been written or dropped.
+        done: set when nothing is to be done about it any more.
+        lost: whether it was neither written nor dropped by a transform: the connection had closed, or has failed by it.
         wanted: whether its sender still wants it to be sent.
     """
 
-    __slots__ = ("done", "packet", "wanted")
+    __slots__ = ("done", "lost", "packet", "wanted")
 
-    def __init__(self, packet: Message | Event) -> None:
+    def __init__(self, packet: Message | Event | Ack) -> None:
         self.packet = packet
         self.done = trio.Event()
+        self.lost = True
         self.wanted = True
 
     async def wait(self) -> None:
@@ -59,7 +61,7 @@ class Outgoing(Half):
         A call that is cancelled while it waits sends nothing.
 
         Raises:
-            ConnectionClosed: the client is gone.
+            ConnectionClosed: the client is gone, or went while an async transform held the message.
             TypeError, ValueError: the parser can't carry the message.
         """
         self._sends += 1
@@ -72,6 +74,8 @@ class Outgoing(Half):
             later = self._put(Message(message), waited=True)
             if later is not None:
                 await later.wait()
+                if later.lost:
+                    raise ConnectionClosed(*self._close)
             return
         link = self._link
         for payload in self._transformer.encode(Message(message), link.wire):
@@ -184,13 +188,18 @@ class Outgoing(Half):
         """
         application, link = self._application, self._link
         transforms = application.outgoing
-        if transforms.functions and not isinstance(packet, Ack):
-            if transforms.asynchronous:
+        if transforms.functions:
+            if isinstance(packet, Ack):
+                if self._outgoing:  # it comes after what was sent before it
+                    self._transformer.encode(packet, link.wire)  # raises now, if ever: that is the function's failure
+                    return self._put_later(packet)
+            elif transforms.asynchronous:
                 return self._put_later(packet)
-            changed = transforms.run(packet, self._whole)
-            if changed is None:
-                return None
-            packet = changed
+            else:
+                changed = transforms.run(packet, self._whole)
+                if changed is None:
+                    return None
+                packet = changed
         payloads = self._transformer.encode(packet, link.wire)
         if not self._congested or (waited and application.options.overflow != "drop"):
             for payload in payloads:
@@ -200,15 +209,21 @@ class Outgoing(Half):
             self.write(payloads)
         return None
 
-    def _put_later(self, packet: Message | Event) -> Later:
-        """Let a task of its own run the async transforms, one message after the other."""
+    def _put_later(self, packet: Message | Event | Ack) -> Later | None:
+        """Let a task of its own run the async transforms, one message after the other. None: too many wait already, and
+        this one is dropped."""
+        options = self._application.options
+        full = self._outgoing is not None and len(self._outgoing) >= options.max_backlog_messages
+        if full and options.overflow == "drop":
+            self._application.dropped += 1
+            return None
         later = Later(packet)
         if self._outgoing is None:
             self._outgoing = deque()
             self._spawn(self._transform_out)
         self._outgoing.append(later)
-        if len(self._outgoing) > self._application.options.max_backlog_messages:
-            self._overflow()
+        if full:
+            self._overflow("an outgoing transform is too slow")
         return later
 
     async def _transform_out(self) -> None:
@@ -221,10 +236,14 @@ class Outgoing(Half):
                     later = queue[0]
                     what = f"an outgoing transform of connection {self.id}"
                     with contained(what, self._is_farewell, self) as trouble:
-                        changed = await self._application.outgoing.run_async(later.packet, self._whole)
-                        # What was sent before a close still leaves, and the close after it.
-                        if changed is not None and later.wanted and (self._state == "open" or self._goodbye):
+                        changed: Message | Event | Ack | None = later.packet
+                        if not isinstance(later.packet, Ack):
+                            changed = await self._application.outgoing.run_async(later.packet, self._whole)
+                        if changed is None or not later.wanted:
+                            later.lost = False
+                        elif self._takes_late():
                             self.write(self._transformer.encode(changed, self._link.wire))
+                            later.lost = not self._takes_late()
                     if trouble.caught is not None:
                         self._crashed(trouble.caught, logged=True)
                     queue.popleft()
@@ -239,6 +258,10 @@ class Outgoing(Half):
             if self._goodbye is not None and self._state != "closed":
                 self._hang_up(*self._goodbye)
             self._task_done()
+
+    def _takes_late(self) -> bool:
+        """Tell whether a transform's result may be written: what was sent before a close leaves before it, too."""
+        return self._state == "open" or (self._goodbye is not None and self._state == "closing")
 
     def send_soon(self, packet: Message | Event) -> None:
         """Send, whatever waits: the overflow policy is the only limit (for broadcasts)."""
@@ -257,7 +280,7 @@ class Outgoing(Half):
             if self._application.options.overflow == "drop":
                 self._application.dropped += len(payloads)
             else:
-                self._overflow()
+                self._overflow("the client does not read")
             return
         for payload in payloads:
             if not link.write(payload):
@@ -270,7 +293,6 @@ class Outgoing(Half):
             or self._link.queued + len(payloads) > options.max_backlog_messages
         )
 
-    def _overflow(self) -> None:
-        reason = "the client does not read"
+    def _overflow(self, reason: str) -> None:
         self._link.overflow(1013, reason)
         self._end(1013, reason)

@@ -28,6 +28,7 @@ __all__ = [
     "load_object",
     "load_parser",
     "load_transformer",
+    "same_name",
 ]
 
 TRANSFORMERS = "ahtransport.transformers"
@@ -89,6 +90,11 @@ def load_transformer(choice: str | type) -> type[Transformer]:
         package, why = _blame(entry, error)
         raise UnknownTransformer(entry.name, others, package, why) from error
     return _checked_transformer(found, f"{entry.name} ({entry.value})")
+
+
+def same_name(one: str, other: str) -> bool:
+    """Tell whether two names are the same, as transformers' are matched: without case and punctuation."""
+    return _fold(one) == _fold(other)
 
 
 def load_parser(choice: Any) -> Parser:

@@ -15,6 +15,7 @@ from ahtransport._blocking import BlockingWatch
 from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
 from ahtransport._config import Config, load_config, located
+from ahtransport._errors import ConfigError, RoomError
 from ahtransport._hangup import hangup_signals, heed_hangup
 from ahtransport._limits import ServerLimits
 from ahtransport._listening import Namespace
@@ -87,6 +88,7 @@ class Server(Answering):
         self._routes: dict[str, Callable[[Request], Awaitable[Response]]] = {}
         self.middleware = Middleware()
         self.plugins: dict[str, Any] = {}
+        self._loaded: dict[str, Any] = {}  # those of the configuration, as it names them
         self._mounts: list[Mount] = []
         self._stop = trio.Event()
         self._running = False
@@ -95,10 +97,21 @@ class Server(Answering):
         self._namespaces = self._build(None)
         if handler is not None:
             self._take(handler)
+        self._load_plugins()
+
+    def _load_plugins(self) -> None:
+        """Load the plug-ins that the configuration names, those that are new in it."""
         for name, dotted in self.config.servers.websocket.server.plugin.items():
+            if name in self._loaded and self._loaded[name] == dotted:
+                continue
             with located(self.config, f"servers.websocket.server.plugin.{name}"):
                 plugin = load_object(dotted) if isinstance(dotted, str) else dotted
-            self.plugin(name, plugin)
+            self._loaded[name] = dotted  # at once: what is called now may configure the server, too
+            try:
+                self.plugin(name, plugin)
+            except BaseException:
+                del self._loaded[name]
+                raise
 
     def _build(self, old: Namespaces | None) -> Namespaces:
         """Make everything that follows from the configuration; ``old`` is what the application has said so far."""
@@ -138,16 +151,25 @@ class Server(Answering):
             raise TypeError("a handler is an async function, or an object with on_open, on_message or on_close")
 
     def configure(self, **options: Any) -> None:
-        """Set options once more, before the server runs; they win over everything before them.
+        """Set options once more, before the server runs; they win over everything before them. Plug-ins that are new
+        are loaded; those that are there stay.
 
         Raises:
-            ConfigError: an option is unknown or impossible.
+            ConfigError: an option is unknown or impossible, or another plug-in has a name that is taken.
             RuntimeError: the server is running.
         """
         if self._running:
             raise RuntimeError("a running server can't be configured")
         self.config = self.config.replace(**options)
-        self._namespaces = self._build(self._namespaces)
+        self._reconfiguring()
+        try:
+            self._namespaces = self._build(self._namespaces)
+        except RoomError as error:
+            raise ConfigError(f"servers.websocket.server.max_name: a room is there already: {error}") from error
+        self._load_plugins()
+
+    def _reconfiguring(self) -> None:
+        """For servers of a higher level: the options are new, and everything is about to be made of them."""
 
     @property
     def _application(self) -> Application:
@@ -182,19 +204,24 @@ class Server(Answering):
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """What is listened on, as (host, port) pairs; empty while the server does not run."""
+        """What is listened on, as (host, port) pairs, or the Unix socket's path and 0; empty while the server does not
+        run."""
         return self._host.addresses if self._host is not None else []
 
     @property
     def port(self) -> int:
-        """The port that is listened on; the configured one while the server does not run."""
+        """The port that is listened on, 0 for a Unix socket; the configured one while the server does not run."""
         return self.addresses[0][1] if self.addresses else self.config.servers.web.port
 
     @property
     def url(self) -> str:
-        """Where the server is reached, such as ``"http://127.0.0.1:8080"``."""
-        host = self.addresses[0][0] if self.addresses else self.config.servers.web.host
+        """Where the server is reached, such as ``"http://127.0.0.1:8080"``; on a Unix socket what nginx understands,
+        ``"http://unix:/run/app.sock"``."""
+        web = self.config.servers.web
+        host = self.addresses[0][0] if self.addresses else web.host
         scheme = "http" if self._certificate is None else "https"
+        if web.socket:
+            return f"{scheme}://unix:{web.socket}"
         return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     def _counted_host(self) -> Host | None:
@@ -298,9 +325,11 @@ class Server(Answering):
             RuntimeError: it is running already.
         """
         web = self.config.servers.web
-        await self._serve(web.host, web.port, task_status)
+        await self._serve(web.host, web.port, task_status, web.socket)
 
-    async def _serve(self, host: str | None, port: int, task_status: trio.TaskStatus[list[tuple[str, int]]]) -> None:
+    async def _serve(
+        self, host: str | None, port: int, task_status: trio.TaskStatus[list[tuple[str, int]]], path: str = ""
+    ) -> None:
         if self._running:
             raise RuntimeError("the server is running already")
         self._running = True
@@ -324,9 +353,10 @@ class Server(Answering):
                 nursery.start_soon(shared.deadlines.run)
                 self._limits.begin()
                 try:
-                    await nursery.start(self._host.serve, host, port)
+                    await nursery.start(self._host.serve, host, port, path)
                 except OSError as error:  # raised again outside of the nursery, which would wrap it
-                    error.add_note(f"while listening on port {port} of {host}: servers.web.port and servers.web.host")
+                    where = f"port {port} of {host}: servers.web.port and servers.web.host"
+                    error.add_note(f"while listening on {f'{path}: servers.web.socket' if path else where}")
                     unheard = error
                     nursery.cancel_scope.cancel()
                     await trio.lowlevel.checkpoint()  # leaves the nursery
@@ -335,7 +365,7 @@ class Server(Answering):
                 options = self.config.servers.websocket.server
                 for warning in (
                     cors_warning(options.origins, options.credentials),
-                    hosts_warning(self.addresses, self.config.servers.web.allowed_hosts),
+                    hosts_warning([] if path else self.addresses, self.config.servers.web.allowed_hosts),
                 ):
                     if warning:
                         _log.warning(warning, extra=fields("config.warning"))

@@ -16,7 +16,7 @@ from ahtransport._actions.pace import PacedVerbs
 from ahtransport._actions.runner import Hook, Outcome, Runner, Tally
 from ahtransport._actions.verbs import Verbs
 from ahtransport._actions.web import Api
-from ahtransport._errors import ConnectionClosed
+from ahtransport._errors import ConfigError, ConnectionClosed, RoomError
 from ahtransport._server import Server
 
 if TYPE_CHECKING:
@@ -109,12 +109,18 @@ class ActionServer(Server):
         super().configure(**options)
         self._configured()
 
+    def _reconfiguring(self) -> None:
+        for room in self._starting_rooms - {*self.config.general.starting_chat_rooms}:
+            self.rooms.remove(room)  # now, since the new options may not allow its name
+
     def _configured(self) -> None:
         general = self.config.general
-        for room in self._starting_rooms - {*general.starting_chat_rooms}:
-            self.rooms.remove(room)
         for room in general.starting_chat_rooms:
-            self.rooms.add(room)
+            try:
+                self.rooms.add(room)
+            except RoomError as error:
+                where = f"{self.config.origin('general.starting_chat_rooms')}: general.starting_chat_rooms: {room!r}"
+                raise ConfigError(f"{where}: {error} (servers.websocket.server.max_name)") from error
         self._starting_rooms = {*general.starting_chat_rooms}
         self.runner.limit = general.simultaneous_actions
         self.runner.timeout = general.action_timeout

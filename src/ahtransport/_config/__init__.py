@@ -7,10 +7,11 @@ it all down.
 
 from __future__ import annotations
 
-from ahtransport._config._kinds import read_duration
+from ahtransport._config._kinds import overlaid, read_duration
 from ahtransport._config._load import Config, load_config, located
 from ahtransport._config._reference import reference_markdown, section_markdown, template_toml, to_toml
 from ahtransport._config._schema import (
+    ORIGIN,
     CookieSettings,
     Fingerprint,
     General,
@@ -27,6 +28,7 @@ from ahtransport._config._tree import OPTIONS, SECTIONS, Option
 __all__ = [
     "CONFIG_VARIABLE",
     "OPTIONS",
+    "ORIGIN",
     "SECTIONS",
     "Config",
     "CookieSettings",
@@ -41,6 +43,7 @@ __all__ = [
     "WebSocketServers",
     "load_config",
     "located",
+    "overlaid",
     "read_duration",
     "reference_markdown",
     "section_markdown",

@@ -163,7 +163,7 @@ def _convert(setting: Setting) -> _Given:
         except ValueError as error:
             hint = hint or str(error)
         else:
-            parts = dict.fromkeys(value, setting.origin) if isinstance(value, Mapping) else {}
+            parts = dict.fromkeys(_paths(value), setting.origin) if isinstance(value, Mapping) else {}
             return _Given(value, typed, setting.origin, parts)
     text = f"{setting.origin}: {setting.key}: expected {kind.expected}, not {shown(setting.value)}"
     raise ConfigError(f"{text}; {hint}" if hint else text)
@@ -174,8 +174,17 @@ def _merged(key: str, lower: _Given | None, upper: _Given) -> _Given:
     kind = OPTIONS[key].kind
     if lower is None or not isinstance(kind, Table):
         return upper
-    value = {**lower.value, **upper.value}
-    return _Given(value, kind.convert(value), upper.origin, {**lower.parts, **upper.parts})
+    value = kind.merged(lower.value, upper.value)
+    parts = {path: upper.parts[path] if path in upper.parts else lower.parts[path] for path in _paths(value)}
+    return _Given(value, kind.convert(value), upper.origin, parts)
+
+
+def _paths(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Give the keys of a free-form table, dotted where they are in tables in it."""
+    for key, value in table.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}.")
 
 
 def _build(layers: Iterable[Mapping[str, _Given]], file: str | None) -> Config:

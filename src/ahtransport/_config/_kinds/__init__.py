@@ -8,7 +8,7 @@ from __future__ import annotations
 from ahtransport._config._kinds._code import Named, Plugins, TransformerChoice
 from ahtransport._config._kinds._duration import Duration, read_duration
 from ahtransport._config._kinds._kind import Kind
-from ahtransport._config._kinds._several import Addresses, Table, Texts
+from ahtransport._config._kinds._several import Addresses, Origins, Table, Texts, overlaid
 from ahtransport._config._kinds._single import Choices, Flag, Queue, Text, Whole
 from ahtransport._config._kinds._written import from_text, spelled
 
@@ -19,6 +19,7 @@ __all__ = [
     "Flag",
     "Kind",
     "Named",
+    "Origins",
     "Plugins",
     "Queue",
     "Table",
@@ -27,6 +28,7 @@ __all__ = [
     "TransformerChoice",
     "Whole",
     "from_text",
+    "overlaid",
     "read_duration",
     "spelled",
 ]

@@ -30,6 +30,9 @@ class Plugins(Table):
                 raise ValueError(f"{name} = {plugin!r} is not one")
         return table
 
+    def merged(self, lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+        return {**lower, **upper}  # a plug-in may be a mapping; half of one is none
+
 
 @dataclass(frozen=True, kw_only=True)
 class Named(Kind):

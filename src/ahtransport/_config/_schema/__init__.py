@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 from ahtransport._config._schema._general import General
 from ahtransport._config._schema._limits import Limits
+from ahtransport._config._schema._option import ORIGIN
 from ahtransport._config._schema._web import CookieSettings, Fingerprint, WebServer
 from ahtransport._config._schema._websocket import WebSocketClient, WebSocketServer, WebSocketServers
 
 __all__ = [
+    "ORIGIN",
     "CookieSettings",
     "Fingerprint",
     "General",

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ahtransport._config._kinds import Kind
 
-__all__ = ["PATH", "TOKEN", "option"]
+__all__ = ["ORIGIN", "PATH", "TOKEN", "option"]
 
+# An origin as browsers serialise it: scheme and authority, no user, no path. Extensions and embedded web views have
+# schemes of their own, with an empty authority in the case of file://.
+ORIGIN = r"null|[a-z][a-z0-9+.\-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._~\-]*)(?::[0-9]{1,5})?"
 PATH = r"/[^\s?#]*"
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 

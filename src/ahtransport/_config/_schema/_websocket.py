@@ -12,6 +12,7 @@ from ahtransport._config._kinds import (
     Duration,
     Flag,
     Named,
+    Origins,
     Plugins,
     Queue,
     Table,
@@ -20,7 +21,7 @@ from ahtransport._config._kinds import (
     TransformerChoice,
     Whole,
 )
-from ahtransport._config._schema._option import PATH, TOKEN, option
+from ahtransport._config._schema._option import ORIGIN, PATH, TOKEN, option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketClient", "WebSocketServer", "WebSocketServers"]
 
 _HTTP_ORIGIN = r"(https?|wss?)://[^\s/?#'\"\\<>]+"
-_ORIGIN = r"\*|null|[a-z][a-z0-9+.\-]*://[^\s/?#]+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,9 @@ class WebSocketServer:
     )
     origins: tuple[str, ...] = option(
         "*",
-        Texts(commas=True, pattern=_ORIGIN, what='origins such as "https://example.com", or "*"', fold=str.lower),
+        Origins(
+            commas=True, pattern=rf"\*|{ORIGIN}", what='origins such as "https://example.com", or "*"', fold=str.lower
+        ),
         "The web origins that may connect (CORS and upgrades alike); others are refused with 403.",
     )
     methods: tuple[str, ...] = option(
