@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from fuzz.core import TARGETS
-from fuzz.targets import config, engineio, files, http, messages, requests, socketio, verbs, websocket
+from fuzz.targets import compression, config, engineio, files, http, messages, requests, socketio, verbs, websocket
 
-__all__ = ["TARGETS", "config", "engineio", "files", "http", "messages", "requests", "socketio", "verbs", "websocket"]
+__all__ = [
+    "TARGETS",
+    "compression",
+    "config",
+    "engineio",
+    "files",
+    "http",
+    "messages",
+    "requests",
+    "socketio",
+    "verbs",
+    "websocket",
+]

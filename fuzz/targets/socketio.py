@@ -19,6 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ahtransport import Connection, ConnectionClosed, ProtocolError, Reject, Request, Server
 from ahtransport._parsers import JSONParser, MessagePackParser
 from ahtransport.testing import WebSocketClient, leftovers, memory_host
+from ahtransport.testing._engineio import EngineIOClient
 from fuzz.core import Source, no_tracebacks, target
 
 _LIMIT = 100  # bytes of all attachments of a packet
@@ -124,9 +125,29 @@ def socketio_msgpack(data: bytes) -> None:
     _again(codec, codec, frame)
 
 
+async def _say(client: WebSocketClient | EngineIOClient, packet: str | bytes) -> None:
+    """Send a packet of Engine.IO's, be it one or not; what polls has to write bytes as text."""
+    if isinstance(client, WebSocketClient) or isinstance(packet, bytes):
+        await client.send(packet)
+    else:
+        await client._send_packet(packet)
+
+
+async def _hear(client: WebSocketClient | EngineIOClient) -> None:
+    """Read what has come; what polls does so until nothing comes any more."""
+    if isinstance(client, EngineIOClient):
+        with trio.move_on_after(0.1):
+            while True:
+                await client.receive()
+    else:
+        while client.stream.unread:  # type: ignore[attr-defined]
+            await client.receive()
+
+
 async def _play(data: bytes) -> None:
     source = Source(data)
-    msgpack, steps = source.byte() & 1, 0
+    flags, steps = source.byte(), 0
+    msgpack, polls = flags & 1, flags & 2
     options: dict[str, Any] = {"parser": "msgpack"} if msgpack else {}
     server = Server(config={}, transformer="socket.io", transport=options, ping_interval=0, max_length=2000)
     opened: list[Connection] = []
@@ -157,9 +178,13 @@ async def _play(data: bytes) -> None:
     server.on("all")(lambda connection, *args: server.emit("all", *args, room="room"))
     server.of("/admin").on("echo")(lambda connection, *args: [*args])
     async with memory_host(server) as host:
-        stream = host.stream(capacity=1 << 20)
-        client = await WebSocketClient.connect(stream, "/socket.io/?EIO=4&transport=websocket")
-        await client.receive()
+        client: WebSocketClient | EngineIOClient
+        if polls:
+            client = await EngineIOClient.connect(host.dial, "/socket.io")
+        else:
+            stream = host.stream(capacity=1 << 20)
+            client = await WebSocketClient.connect(stream, "/socket.io/?EIO=4&transport=websocket")
+            await client.receive()
         while source and steps < 30:
             steps += 1
             kind, content = source.byte(), source.take()
@@ -170,15 +195,17 @@ async def _play(data: bytes) -> None:
                     for connection in list(server.connections.values()):
                         connection.emit("tick", content)
                 elif kind < 128:
-                    await client.send(("4" if kind < 120 else "") + content.decode("utf-8", "replace"))
+                    await _say(client, ("4" if kind < 120 else "") + content.decode("utf-8", "replace"))
                 else:
-                    await client.send(content)
+                    await _say(client, content)
                 await wait_all_tasks_blocked()
-                while stream.unread:
-                    await client.receive()
+                await _hear(client)
             except (ConnectionClosed, trio.BrokenResourceError, EOFError):
                 break
-        await trio.aclose_forcefully(stream)
+        if isinstance(client, EngineIOClient):
+            await client.cut()
+        else:
+            await trio.aclose_forcefully(client.stream)
         await trio.sleep(100)
         assert not leftovers(server), leftovers(server)
         assert "room" not in server.rooms
@@ -197,6 +224,10 @@ async def _play(data: bytes) -> None:
         + b"\xff\x0f\x82\xa4type\x00\xa3nsp\xa1/"
         + b"".join(b"\xff" + bytes((len(one),)) + one for one in _PACKS),
         b"\0" + _packed("0") + b"\x7f\x013\x7f\x011",
+        b"\2" + _packed("0", '21["echo",1]', '2["join"]', '2["all",2]', '2["ask"]', "30[7]", '2["leave"]', "0"),
+        b"\2" + _packed("0", '51-["echo",{"_placeholder":true,"num":0}]', b"x", '0/admin,\x1e42["all"]\x1ebAA==\x1e1'),
+        b"\2" + _packed("0") + b"\x65\x02ab\x64\xff" + bytes(255) + _packed('2["ask"]', "1") + b"\x7f\x013",
+        b"\3" + _packed(*_PACKS[2:3], *_PACKS),
     ],
     slow=True,
 )

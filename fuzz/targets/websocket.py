@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from ahtransport._heartbeat import Deadlines
@@ -14,28 +14,35 @@ from ahtransport.testing import frame_bytes
 from ahtransport.testing._wires import FickleReceiver, MemoryChannel, Nobody, SlowWire
 from fuzz.core import no_tracebacks, pieces, target
 
-_LIMITS = {"max_length": 300, "max_fragments": 4, "max_control_frames": 20}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMITS = {"max_length": 300, "max_fragments": 4, "max_control_frames": 20}
 _CLOSE = frame_bytes(8, b"\x03\xe8bye")
 
 
-class _Receiver(FickleReceiver):
+class Doubter(FickleReceiver):
     """May pause or close at one of the messages; none may come after the end, or be too long."""
 
-    def __init__(self, what: int) -> None:
-        super().__init__(("", "pause", "close", "")[what & 3], what >> 2 & 7)
+    def __init__(self, what: int, longest: int = LIMITS["max_length"], echo: str = "") -> None:
+        mood = ("", "pause", "close", "")[what & 3]
+        super().__init__(" and ".join(filter(None, (echo, mood))), what >> 2 & 7)
+        self._longest = longest
 
     def message(self, data: str | bytes) -> None:
         assert not any(isinstance(event, tuple) for event in self.events), "a message after the end"
-        assert len(data if isinstance(data, bytes) else data.encode()) <= _LIMITS["max_length"]
+        assert len(data if isinstance(data, bytes) else data.encode()) <= self._longest
         super().message(data)
 
 
-def _drive(kind: type[WebSocketWire], data: bytes, seed: int, what: int) -> tuple[list[Any], bytes, bool]:
+def drive(
+    make: Callable[[MemoryChannel], WebSocketWire], receiver: Doubter, data: bytes, seed: int
+) -> tuple[list[Any], bytes, bool]:
     """Feed bytes in pieces; gives what the receiver was told, what was answered, and whether the peer was let go."""
     # The wire asks for the time, which only a running loop has; a loop for each input would take longer than the rest.
     with mock.patch("trio.current_time", return_value=1.0):
-        channel, receiver = MemoryChannel(), _Receiver(what)
-        wire = kind(channel, Host(Nobody(), Deadlines(), **_LIMITS))  # type: ignore[arg-type]
+        channel = MemoryChannel()
+        wire = make(channel)
         receiver.wire = wire
         wire.accept(receiver, b"", b"")
         for piece in pieces(data, seed):
@@ -48,7 +55,7 @@ def _drive(kind: type[WebSocketWire], data: bytes, seed: int, what: int) -> tupl
                 channel.work()
             wire.data(piece, 1.0)
             assert len(wire._buffer) <= len(data)
-            assert wire._size <= _LIMITS["max_length"] or channel.ended
+            assert wire._size <= wire._max_length or channel.ended
         if receiver.paused:
             wire.resume()
         channel.work()
@@ -57,7 +64,15 @@ def _drive(kind: type[WebSocketWire], data: bytes, seed: int, what: int) -> tupl
     return receiver.events, bytes(channel.sent), channel.ended
 
 
-def _comparable(outcome: tuple[list[Any], bytes, bool]) -> tuple[list[Any], bytes, bool]:
+def _drive(kind: type[WebSocketWire], data: bytes, seed: int, what: int) -> tuple[list[Any], bytes, bool]:
+    def make(channel: MemoryChannel) -> WebSocketWire:
+        channel.corks = not what & 0x80
+        return kind(channel, Host(Nobody(), Deadlines(), **LIMITS))  # type: ignore[arg-type]
+
+    return drive(make, Doubter(what, echo=("", "echo", "echo one", "echo")[what >> 5 & 3]), data, seed)
+
+
+def comparable(outcome: tuple[list[Any], bytes, bool]) -> tuple[list[Any], bytes, bool]:
     """Leave out the words of a reason that is the server's own: they may say more when more is known."""
     events, sent, ended = outcome
     events = [event[:2] if isinstance(event, tuple) else event for event in events]
@@ -88,13 +103,22 @@ def frames(data: bytes) -> None:
     """Frames in any pieces: the same messages, answers and end."""
     seed, stream = (data[0] if data else 0), data[2:]
     with no_tracebacks():
-        whole = _comparable(_drive(WebSocketWire, stream, 0, 0))
-        assert _comparable(_drive(WebSocketWire, stream, seed, 0)) == whole
+        whole = comparable(_drive(WebSocketWire, stream, 0, 0))
+        assert comparable(_drive(WebSocketWire, stream, seed, 0)) == whole
 
 
-@target(bytes((seed, what)) + stream for stream in _STREAMS for seed in (0, 7) for what in (0, 5, 6, 9, 10))
+_CHAT = frame_bytes(1, b"one") + frame_bytes(9, b"p") + frame_bytes(2, b"two") + frame_bytes(1, b"three") + _CLOSE
+
+
+@target(
+    bytes((seed, what)) + stream
+    for stream, moods in (*((stream, (0, 5, 6, 9, 10, 0x20, 0xA6)) for stream in _STREAMS), (_CHAT, (0x20, 0x4A, 0xA9)))
+    for seed in (0, 7)
+    for what in moods
+)
 def lane(data: bytes) -> None:
-    """The fast lane is invisible: with it and without it, to the byte, also when the receiver pauses or closes."""
+    """The fast lane is invisible: with it and without it, to the byte, also when the receiver pauses, closes or
+    answers, and whether answers are collected or leave at once."""
     seed, what = data[0] if data else 0, data[1] if len(data) > 1 else 0
     with no_tracebacks():
         assert _drive(WebSocketWire, data[2:], seed, what) == _drive(SlowWire, data[2:], seed, what)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ahtransport._heartbeat import Deadlines
 from ahtransport._net.channel import Channel
 from ahtransport._net.websocket import WebSocketWire
+from ahtransport._payload import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ class MemoryChannel(Channel):
 
     Attributes:
         sent: what was written.
+        corks: whether what is written while corked is collected, as by any other channel; else it is sent at once.
         room: how many bytes it still takes.
         ended: whether the peer was told that no more follow.
         errands: what waits.
@@ -31,12 +33,17 @@ class MemoryChannel(Channel):
     def __init__(self) -> None:
         super().__init__(Deadlines(), ("test", 1))
         self.sent = bytearray()
+        self.corks = True
         self.room = 1 << 30
         self.ended = False
         self.errands: list[Callable[[], None]] = []
 
     def soon(self, callback: Callable[[], None]) -> None:
         self.errands.append(callback)
+
+    def cork(self) -> None:
+        if self.corks:
+            super().cork()
 
     def _send_now(self, data: bytes) -> int:
         taken = data[: self.room]
@@ -89,7 +96,8 @@ class FickleReceiver:
     """A receiver that does something with one of the messages, and notes all it is told.
 
     Args:
-        what: "pause", "close", "pause and close", "cut" or "raise"; anything else: nothing.
+        what: "pause", "close", "pause and close", "cut" or "raise"; anything else: nothing. "echo", alone or with
+            " and " before one of these, writes back every message, and first of all; "echo one" only the one.
         at: with which message, the first being 1.
 
     Attributes:
@@ -100,7 +108,8 @@ class FickleReceiver:
     """
 
     def __init__(self, what: str = "", at: int = 0) -> None:
-        self.what, self.at = what, at
+        echo, _, rest = what.partition(" and ") if what.startswith("echo") else ("", "", what)
+        self.echo, self.what, self.at = echo, rest, at
         self.seen = 0
         self.events: list[Any] = []
         self.wire: WebSocketWire
@@ -109,6 +118,8 @@ class FickleReceiver:
     def message(self, data: str | bytes) -> None:
         self.events.append(data)
         self.seen += 1
+        if self.echo == "echo" or (self.echo and self.seen == self.at):
+            self.wire.write(Payload.of(data))
         if self.seen != self.at:
             return
         if self.what == "pause":
