@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
+import trio.testing
 
 from ahtransport import ActionServer, Request, Response
 from ahtransport._actions.inputs import maybe_await
+from ahtransport.testing import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from ahtransport import Connection
     from ahtransport.abc import Payload, Receiver
 
 
@@ -115,12 +119,43 @@ async def connect(server: ActionServer, target: str = "/primus", headers: Mappin
     return client
 
 
+class _Failures(logging.Handler):
+    """Takes what is logged with a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.found.append(record.getMessage())
+
+
 @asynccontextmanager
 async def running(server: ActionServer) -> AsyncIterator[ActionServer]:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve)
-        yield server
-        nursery.cancel_scope.cancel()
+    """Run a server; when the block is over its clients leave, quietly, and nothing of them may remain."""
+    opened: list[Connection] = []
+    closed: list[Connection] = []
+    server.on_open(opened.append)
+    server.on_close(lambda connection, code, reason: closed.append(connection))
+    failures = _Failures()
+    logger = logging.getLogger("ahtransport")
+    logger.addHandler(failures)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            yield server
+            failures.found.clear()  # those before are what the test has made fail
+            for connection in list(server.connections.values()):
+                connection.close()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    finally:
+        logger.removeHandler(failures)
+    left = leftovers(server)
+    assert left == [], left
+    assert sorted(map(id, closed)) == sorted(map(id, opened)), (opened, closed)
+    assert failures.found == [], failures.found
 
 
 def make(**options: Any) -> ActionServer:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+import trio
+
+from ahtransport import Server
 from ahtransport._errors import Reject
 from ahtransport._http import Request
 from ahtransport._web.cors import ALLOWED_HEADERS, Cors, cors_warning
+from ahtransport.testing import connect_websocket, memory_host
 
 GOOD = "https://good.example"
 PREFLIGHT = ("Access-Control-Request-Method", "POST")
@@ -235,3 +240,31 @@ def test_g2_the_default_is_worth_a_warning(origins: list[str] | str, credentials
     assert (warning is not None) is warns
     if warning is not None:
         assert "origins" in warning
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({}, 1),
+        ({"transformer": ["websockets", "engine.io", "socket.io"]}, 1),
+        ({"credentials": False}, 0),
+        ({"origins": GOOD}, 0),
+    ],
+)
+async def test_g2_serving_warns_once(options: dict[str, Any], lines: int, caplog: pytest.LogCaptureFixture) -> None:
+    """At the start, however many transformers there are and whoever comes then."""
+    server = Server(port=0, host="127.0.0.1", **options)
+    server.on_message(lambda connection, message: connection.send_nowait(message))
+    warning = cors_warning("*", credentials=True)
+
+    def warnings() -> list[str]:
+        return [record.levelname for record in caplog.records if record.getMessage() == warning]
+
+    with trio.fail_after(60):
+        async with memory_host(server) as host:
+            assert warnings() == ["WARNING"] * lines
+            for headers in ([], [("Origin", GOOD)], [("Origin", GOOD)]):
+                async with connect_websocket(host.dial, "/primus", headers=headers) as client:
+                    await client.send("hello")
+                    assert await client.receive() == "hello"
+    assert warnings() == ["WARNING"] * lines

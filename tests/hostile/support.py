@@ -1,15 +1,24 @@
 """A server under attack, and what must hold afterwards whatever was done to it.
 
-Invariants: I1 a bystander's echo takes less than a second; I2 no traceback, at most one log line per attacking
-connection; I3 tasks, descriptors, timers and tables are back where they were; I4 every open has its close; I5 memory.
+I1: a bystander in another process, ``hostile.canary``, gets each echo within a second all through the attack. I2: no
+traceback, at most one log line per attacking connection. I3: tasks, descriptors, sockets, timers, and the tables of
+connections, rooms and sessions are back where they were within five seconds. I4: every open has its close. I5: memory
+is within 32 MiB of what it was.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gc
+import json
 import logging
 import os
+import subprocess
+import sys
+import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _BACK = 5.0  # seconds within which everything must be back where it was
+_CANARY = Path(__file__).with_name("canary.py")
 
 
 def resident() -> int:
@@ -43,6 +53,51 @@ class _Records(logging.Handler):
             self.records.append(record)
 
 
+class _Canary:
+    """The process of the bystander; see ``hostile.canary`` for the orders that it takes."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-IS", str(_CANARY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        os.set_blocking(self._answers.fileno(), False)
+        atexit.register(self.kill)
+
+    def tell(self, do: str, **order: Any) -> None:
+        """Give an order."""
+        self._orders.write(json.dumps({"do": do, **order}).encode() + b"\n")
+
+    async def ask(self, do: str, **order: Any) -> dict[str, Any]:
+        """Give an order and wait for the answer, in no thread: those count among what must be back where it was."""
+        self.tell(do, **order)
+        line = b""
+        with trio.fail_after(15):
+            while not line.endswith(b"\n"):
+                await trio.lowlevel.wait_readable(self._answers.fileno())
+                data = self._answers.read(65536)
+                assert data, "the canary is dead"
+                line += data
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def kill(self) -> None:
+        """End it, whatever it is doing."""
+        atexit.unregister(self.kill)
+        self._process.kill()
+        self._process.wait()
+        self._orders.close()
+        self._answers.close()
+
+
+@functools.cache
+def _canary() -> _Canary:
+    """Give this process's canary."""
+    return _Canary()
+
+
 class Target:
     """What a test attacks.
 
@@ -50,22 +105,32 @@ class Target:
         server: the server.
         opened: how many times ``on_open`` was called.
         closed: the codes that ``on_close`` was called with.
-        messages: what the application got.
+        messages: what the application got from others than the bystander.
         tracebacks: how many log records with a traceback are all right: as many as the test makes the application fail.
     """
 
-    def __init__(self, server: Server, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        tls: ssl.SSLContext | None = None,
+        slowest: float | None = 1.0,
+        memory: int | None = 32 << 20,
+    ) -> None:
         self.server = server
         self._tls = tls
+        self._slowest = slowest
+        self._memory = memory if os.path.exists("/proc/self/statm") else None
         self.opened = 0
         self.closed: list[int] = []
         self.messages: list[Any] = []
         self.tracebacks = 0
         self.raws: list[Raw] = []
         self.log = _Records()
-        self._canary: Raw
         self._echoes = type(server) is Server
-        self._canaries = 0
+        self._outside: _Canary | None = None  # the bystander, while it watches
+        self._inside: Raw | None = None  # what stands in for it where it can't watch
+        self._looks = 0
+        self._own: Connection | None = None  # the bystander's
         server.on_open(self._on_open)
         server.on_close(self._on_close)
 
@@ -76,8 +141,9 @@ class Target:
         self.closed.append(code)
 
     def echo(self, connection: Connection, message: Any) -> None:
-        """Note a message and send it back."""
-        self.messages.append(message)
+        """Note a message, unless it is the bystander's, and send it back."""
+        if connection is not self._own:
+            self.messages.append(message)
         connection.send_nowait(message)
 
     async def raw(self) -> Raw:
@@ -133,42 +199,65 @@ class Target:
     # -- the invariants
 
     async def bystander(self) -> None:
-        """I1: somebody who has nothing to do with it is served."""
-        self._canaries += 1
-        number = f"{self._canaries}"
-        with trio.fail_after(1):
-            if self._echoes:
-                await self._canary.send(frame(TEXT, number.encode()))
-                assert await self._canary.text() == number
-            else:  # a server of another kind answers Primus' pings at least
-                await self._canary.send(frame(TEXT, f'"primus::ping::{number}"'.encode()))
-                while await self._canary.frame() != (TEXT, f'"primus::pong::{number}"'.encode()):
-                    pass
+        """I1: somebody who has nothing to do with it is served. How fast another process is, ``check`` tells."""
+        if self._outside is not None:
+            answer = await self._outside.ask("look")
+            assert answer["error"] is None, answer
+        elif self._inside is not None:
+            with trio.fail_after(1):
+                await self._look(self._inside)
+
+    async def _look(self, raw: Raw) -> None:
+        self._looks += 1
+        number = f"{self._looks}"
+        if self._echoes:
+            await raw.send(frame(TEXT, number.encode()))
+            assert await raw.text() == number
+        else:  # a server of another kind answers Primus' pings at least
+            await raw.send(frame(TEXT, f'"primus::ping::{number}"'.encode()))
+            while await raw.frame() != (TEXT, f'"primus::pong::{number}"'.encode()):
+                pass
 
     def _state(self) -> dict[str, int]:
         application, host = self.server._application, self.server._host
         assert host is not None
+        tables = [
+            getattr(transformer, table, ())
+            for transformer in self.server.transformers
+            for table in ("_sessions", "_polling")  # of Engine.IO and Socket.IO
+        ]
         return {
             "tasks": trio.lowlevel.current_statistics().tasks_living,
             "descriptors": len(os.listdir("/dev/fd")),
             "sockets": host.open_channels,
             "connections": len(self.server.connections),
             "rooms": len(self.server.rooms.list()),
+            "sessions": sum(map(len, tables)),
             "timers": len(application.deadlines),
             "opens without a close": self.opened - len(self.closed),
         }
 
     async def begin(self) -> None:
         """Let the bystander in and note how things are."""
-        self._canary = await self.websocket()
-        self.raws.clear()
-        await self.bystander()
+        if self._slowest is None or self._tls is not None:
+            self._inside = await self.websocket()
+            self.raws.clear()
+            await self.bystander()
+        else:
+            self._outside = _canary()
+            thread = f"/proc/{os.getpid()}/task/{threading.get_native_id()}"
+            answer = await self._outside.ask("watch", port=self.server.port, thread=thread, ping=not self._echoes)
+            assert answer["error"] is None, answer
+        [self._own] = self.server.connections.values()
         self.messages.clear()
         await trio.testing.wait_all_tasks_blocked()
+        self._resident = 0 if self._memory is None else resident()
         self._before = self._state()
+        if self._outside is not None:  # it has been silent up to here, so that none of its messages is in that state
+            self._outside.tell("begin")
 
     async def check(self) -> None:
-        """Check the invariants I1 to I4."""
+        """Check the invariants I1 to I5, see above."""
         attackers = len(self.raws)
         await self.bystander()
         for raw in self.raws:
@@ -176,12 +265,31 @@ class Target:
         with trio.move_on_after(_BACK):
             while self._state() != self._before:  # noqa: ASYNC110
                 await trio.sleep(0.005)
-        assert self._state() == self._before
+        state = self._state()
+        assert state == self._before, (state, self._before)
         await self.bystander()
+        if self._memory is not None:
+            grown = resident() - self._resident
+            assert grown < self._memory, f"{grown} bytes more than before"
+        if self._outside is not None:
+            answer = await self._outside.ask("stop")
+            self._outside = None
+            assert answer["error"] is None, answer
+            assert answer["count"] >= 1
+            assert self._slowest is not None
+            assert answer["worst"] < self._slowest, answer
         records = self.log.records
         with_traceback = [record.getMessage() for record in records if record.exc_info]
         assert len(with_traceback) <= self.tracebacks, with_traceback
         assert len(records) - len(with_traceback) <= attackers, [record.getMessage() for record in records]
+
+    def end(self) -> None:
+        """Hang up, whether or not there has been a check."""
+        for raw in [*self.raws, *([] if self._inside is None else [self._inside])]:
+            raw.hang_up()
+        if self._outside is not None:  # the test has failed, and nobody waits for the answer
+            self._outside.kill()
+            _canary.cache_clear()
 
 
 @asynccontextmanager
@@ -191,16 +299,20 @@ async def under_attack(
     handler: Callable[[Connection], Awaitable[object]] | None = None,
     make: Callable[..., Server] = Server,
     tls: ssl.SSLContext | None = None,
+    slowest: float | None = 1.0,
+    memory: int | None = 32 << 20,
     **options: Any,
 ) -> AsyncIterator[Target]:
     """Run a server that echoes (unless it has a ``handler``, which must do that), and check the invariants afterwards.
 
     ``prepare`` may register more functions; ``make`` makes another kind of server; ``tls`` are the rules of clients
-    where the options have the server speak TLS.
+    where the options have the server speak TLS. ``slowest`` is how long the bystander's echo may take, seconds; None
+    where a test slows all connections down: then the bystander is one of this process, which is served now and then.
+    ``memory`` is how much may be in use that was not before, bytes; None: the test is about something else that grows.
     """
     settings: dict[str, Any] = {"port": 0, "ping_interval": 0, "close_timeout": 150, "blocking_warning": 0}
     server = make(handler, **(settings | options)) if make is Server else make(**(settings | options))
-    target = Target(server, tls)
+    target = Target(server, tls, slowest, memory)
     if prepare is not None:
         prepare(server)
     if handler is None and make is Server:
@@ -218,8 +330,7 @@ async def under_attack(
         finally:
             logger.removeHandler(target.log)
             logger.setLevel(level)
-            for raw in [*target.raws, target._canary]:
-                raw.hang_up()
+            target.end()
         server.shutdown()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from hostile.carriers import ENGINE_IO, SOCKET_IO, WEBSOCKETS, Carrier, all_under_attack, over_each
 from hostile.support import Target, resident, under_attack
 from hostile.wire import BINARY, CONT, PING, TEXT, Raw, frame, upgrade
 
@@ -39,14 +40,15 @@ class Stream:
         return (self._zlib.compress(data) + self._zlib.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
-async def deflating(target: Target, parameters: str = "") -> tuple[Raw, Stream]:
+async def deflating(target: Target, parameters: str = "", carrier: Carrier = WEBSOCKETS) -> tuple[Raw, Stream]:
     """Open a WebSocket with permessage-deflate, and make what deflates as was agreed on."""
     raw = await target.raw()
-    await raw.send(upgrade(OFFER + parameters))
+    await raw.send(upgrade(OFFER + parameters, target=carrier.target))
     answer = await raw.answer()
     agreed = answer.header("Sec-WebSocket-Extensions") or ""
     assert answer.status == 101
     assert agreed.startswith("permessage-deflate")
+    await carrier.begin(raw)
     return raw, Stream(alone="client_no_context_takeover" in agreed)
 
 
@@ -63,9 +65,16 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-@pytest.mark.parametrize("read", [4096, 65536])
-@pytest.mark.parametrize("fragments", [1, 64])
-async def test_b11_a_bomb(fragments: int, read: int) -> None:
+@pytest.mark.parametrize(
+    ("carrier", "fragments", "read"),
+    [
+        *[(WEBSOCKETS, fragments, read) for fragments in (1, 64) for read in (4096, 65536)],
+        pytest.param(ENGINE_IO, 64, 65536, marks=pytest.mark.transformer("engine.io")),
+        pytest.param(SOCKET_IO, 1, 4096, marks=pytest.mark.transformer("socket.io")),
+    ],
+    ids=lambda value: value.name if isinstance(value, Carrier) else str(value),
+)
+async def test_b11_a_bomb(carrier: Carrier, fragments: int, read: int) -> None:
     """255 KiB that become 256 MiB: 1009, and a few megabytes of memory meanwhile."""
     data = bomb(256)
     assert len(data) < 262_144
@@ -74,9 +83,9 @@ async def test_b11_a_bomb(fragments: int, read: int) -> None:
         frame(CONT if number else TEXT, part, rsv=0 if number else 4, fin=number == len(parts) - 1)
         for number, part in enumerate(parts)
     )
-    async with under_attack(compression=True) as target:
+    async with all_under_attack(compression=True) as target:
         for attack in range(3):
-            ws, _ = await deflating(target)
+            ws, _ = await deflating(target, carrier=carrier)
             before, most = resident(), 0
             for piece in pieces(whole, read):
                 await ws.send(piece)
@@ -86,22 +95,26 @@ async def test_b11_a_bomb(fragments: int, read: int) -> None:
             if attack:  # the first may make the allocator reach out
                 assert most <= 8 * MIB
         assert target.messages == []
+        assert target.closed == [1009] * 3
 
 
+@over_each
 @agreements
-async def test_b11_exactly_the_limit_and_one_more(options: dict[str, Any], parameters: str) -> None:
-    async with under_attack(compression=True, max_length=100_000, **options) as target:
-        ws, deflate = await deflating(target, parameters)
-        await ws.send(compressed(deflate(b'"' + b"x" * 99_998 + b'"')))
-        await ws.send(frame(TEXT, b"1"))
+async def test_b11_exactly_the_limit_and_one_more(options: dict[str, Any], parameters: str, carrier: Carrier) -> None:
+    async with all_under_attack(compression=True, max_length=100_000, **options) as target:
+        ws, deflate = await deflating(target, parameters, carrier)
+        body = b'"' + b"x" * (99_998 - len(carrier.wrapped(b""))) + b'"'
+        await ws.send(compressed(deflate(carrier.wrapped(body))))
+        await ws.send(carrier.frame(b"1"))
         opcode, answer = await received(ws)
         assert (opcode, len(answer)) == (TEXT, 100_000)
-        assert await ws.text() == "1"
-        await ws.send(compressed(deflate(b'"' + b"x" * 99_999 + b'"')))
+        assert await carrier.heard(ws) == "1"
+        await ws.send(compressed(deflate(carrier.wrapped(body + b" "))))
         assert await ws.closing() == 1009
-        ws, _ = await deflating(target, parameters)
+        ws, _ = await deflating(target, parameters, carrier)
         await ws.send(frame(TEXT, length=100_001, rsv=4))  # on its header, compressed or not
         assert await ws.closing() == 1009
+        assert target.closed == [1009] * 2
 
 
 async def received(ws: Raw) -> tuple[int, bytes]:
@@ -187,18 +200,21 @@ async def test_b12_right_messages_of_every_shape(options: dict[str, Any], parame
         assert await ws.text() == "8"
 
 
+@over_each
 @pytest.mark.parametrize("parameter", ["=8", '="15"', "=abc", "", "=99"])
-async def test_a5_odd_offers_are_declined_where_compression_is_on(parameter: str) -> None:
-    async with under_attack(compression=True) as target:
+async def test_a5_odd_offers_are_declined_where_compression_is_on(parameter: str, carrier: Carrier) -> None:
+    async with all_under_attack(compression=True) as target:
         raw = await target.raw()
-        await raw.send(upgrade(f"{OFFER}; server_max_window_bits{parameter}"))
+        await raw.send(upgrade(f"{OFFER}; server_max_window_bits{parameter}", target=carrier.target))
         assert (await raw.answer()).header("Sec-WebSocket-Extensions") is None
-        await raw.send(frame(TEXT, b"1"))
-        assert await raw.text() == "1"
-        await raw.send(compressed(Stream()(b"2")))
+        await carrier.begin(raw)
+        await raw.send(carrier.frame(b"1"))
+        assert await carrier.heard(raw) == "1"
+        await raw.send(compressed(Stream()(carrier.wrapped(b"2"))))
         assert await raw.closing() == 1002
         many = await target.raw()
-        await many.send(upgrade(f"{OFFER}; x, " + ", ".join(["permessage-deflate; y"] * 300)))
+        offers = f"{OFFER}; x, " + ", ".join(["permessage-deflate; y"] * 300)
+        await many.send(upgrade(offers, target=carrier.target))
         assert (await many.answer()).header("Sec-WebSocket-Extensions") is None
 
 

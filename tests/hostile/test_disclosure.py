@@ -8,10 +8,11 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+import trio
 from ahtransport.transports import engineio
 
 import ahtransport
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ahtransport import Request
+    from hostile.wire import Raw
 
 SECRET = b"nobody may read this"
 
@@ -146,7 +148,8 @@ async def test_g7_the_file_verb_reaches_no_further(public: Path) -> None:
             assert json.loads(await ws.text())["content"].startswith("public ")
 
 
-NASTY = "\r\nINJECTED \x1b[31m\x07\x00\u2028\u2029\u202e\u2066\x85" + "x" * 100_000
+NASTY = "\r\nINJECTED \x1b[31m\x07\x00\u2028\u2029\u202e\u2066\x85" + "x" * 2**20
+SAFE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,512}")
 
 
 async def test_g12_log_lines_whatever_peers_send() -> None:
@@ -176,7 +179,112 @@ async def test_g12_log_lines_whatever_peers_send() -> None:
         lines = [record.getMessage() for record in target.log.records]
         assert len(lines) == 7
         for line in lines:
-            assert re.fullmatch(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,512}", line), line
+            assert SAFE.fullmatch(line), line
+
+
+async def test_g12_names_of_events_rooms_and_namespaces() -> None:
+    """As for all that peers send, whether nobody knows the name, a function fails on it, or says it as its reason: in
+    lines and in JSON, with every level and the access lines."""
+    short, room = (
+        NASTY[:40],
+        "31m\u2028\u2029\u202e\u2066\x85",
+    )  # in a room's name there is no control character of ASCII
+    records: list[logging.LogRecord] = []
+
+    class Everything(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    def prepare(server: Server) -> None:
+        @server.on("join")
+        def join(connection: Connection, room: str) -> None:
+            server.rooms.join(connection, room)
+
+        @server.on(short)
+        def leave(connection: Connection) -> None:
+            connection.close(4000, short)
+
+        @server.on("leave")
+        def leave_room(connection: Connection) -> None:
+            connection.close(4000, max(connection.rooms))
+
+    def event(*data: str) -> bytes:
+        return json.dumps({"type": 0, "data": data}).encode()
+
+    def emit(*data: str) -> bytes:
+        return b"42" + json.dumps(data).encode()
+
+    attacks = {"/primus": (event, b'"mark"'), "/sio/?EIO=4&transport=websocket": (emit, b'42["message","mark"]')}
+    names = [(NASTY,), ("join", NASTY), ("join", ""), (short,), ("nothing", NASTY)]
+    everything = Everything()
+    logger = logging.getLogger("ahtransport")
+    logger.addHandler(everything)
+    try:
+        async with under_attack(prepare, transformer={"websockets": "/primus", "socket.io": "/sio"}) as target:
+            target.tracebacks = 4
+            for path, (write, mark) in attacks.items():
+                for name in names:
+                    await _say(await target.websocket(target=path), path, write(*name), mark)
+                joined = await target.websocket(target=path)
+                await _say(joined, path, write("join", room), mark)
+                assert room in target.server.rooms
+                await _say(joined, "", write("leave"), mark)
+            for packet in (b"40/" + NASTY.encode(), b"42/" + NASTY.encode() + b',["x"]', b"42[" + NASTY.encode()):
+                await _say(await target.websocket(target=path), path, packet, b'42["message","mark"]')
+    finally:
+        logger.removeHandler(everything)
+    reasons = [record.__dict__["reason"] for record in records if record.__dict__["event"] == "connection.closed"]
+    assert len([reason for reason in reasons if "31m" in reason and "\\u2028" in reason]) == 4
+    for record in records:
+        entry = json.loads(JSONLines().format(record))
+        entry.pop("exception", None)
+        assert len(json.dumps(entry, separators=(",", ":"))) <= 512
+        for text in (record.getMessage(), *(value for value in entry.values() if isinstance(value, str) and value)):
+            assert SAFE.fullmatch(text), text
+
+
+async def _say(ws: Raw, path: str, data: bytes, mark: bytes) -> None:
+    """Say something, and wait until it has been dealt with; where there is a path, enter what it leads to first."""
+    with trio.fail_after(60):
+        if "EIO" in path:
+            await ws.send(frame(TEXT, b"40"))
+            while b"40{" not in ws.buffer:
+                assert await ws.more()
+        await ws.send(frame(TEXT, data) + frame(TEXT, mark))
+        ws.buffer.clear()
+        while mark not in ws.buffer and await ws.more():
+            pass
+
+
+async def test_g12_verbs_whose_words_are_nasty() -> None:
+    """Names of verbs, rooms, files and actions: not a line for what is merely unknown, a safe one for what fails."""
+
+    def make(**options: Any) -> Server:
+        server = ActionServer(config={}, welcome_message="", starting_chat_rooms=[room], **options)
+
+        def fail(connection: Connection, room: str) -> None:
+            raise RuntimeError(room)
+
+        server.chat.use("guard", join=fail)
+        return server
+
+    room = "\u2028\u2029\u202e\u2066\x85" + "x" * 250
+    asked = [
+        {"event": NASTY},
+        *({"event": verb, "room": NASTY, "message": NASTY} for verb in ("roomAdd", "roomLeave", "roomView", "say")),
+        {"event": "file", "file": NASTY},
+        {"event": "action", "params": {"action": NASTY, "apiVersion": NASTY}},
+        {"event": "detailsView", "messageId": NASTY},
+        {"event": "roomAdd", "room": room, NASTY: NASTY},
+    ]
+    async with under_attack(make=make) as target:
+        target.tracebacks = 1
+        ws = await target.websocket()
+        for message in asked:
+            await ws.send(frame(TEXT, json.dumps(message).encode()))
+            assert "context" in json.loads(await ws.text())
+        (line,) = [record.getMessage() for record in target.log.records]
+        assert SAFE.fullmatch(line)
 
 
 async def test_g12_a_flood_of_bad_requests_is_not_a_flood_of_lines() -> None:

@@ -94,7 +94,8 @@ async def test_f7_bytes_at_the_rate() -> None:
 
 async def test_f7_a_pause_for_bytes_does_not_end_one_for_messages() -> None:
     limits: dict[str, Any] = {"message_rate": 10, "message_burst": 1, "byte_rate": 60_000, "byte_burst": 256}
-    async with under_attack(**limits, rate_patience=0) as target:
+    # The bystander would say more than is allowed here, and be slowed down, too.
+    async with under_attack(**limits, rate_patience=0, slowest=None) as target:
         ws = await target.websocket()
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
@@ -156,6 +157,20 @@ async def test_f7_clients_that_poll_are_held_up(patience: int) -> None:
             assert target.messages == list(range(40))
             for mount in target.server._mounts:
                 mount.stop()
+
+
+async def test_f7_the_bytes_of_clients_that_poll_are_counted() -> None:
+    """A POST that is too large for the rate is answered with what was too much, and the session ends."""
+    transformers: dict[str, Any] = {"transformer": {"websockets": "/primus", "engine.io": "/eio"}}
+    async with under_attack(**transformers, byte_rate=16_384, message_rate=1000, rate_patience=300) as target:
+        opening = await target.exchange(request("GET", "/eio/?EIO=4&transport=polling"))
+        sid = json.loads(opening.body[1:])["sid"]
+        body = b"\x1e".join(b'4"' + b"x" * 20_000 + b'"' for _ in range(10))
+        post = request("POST", f"/eio/?EIO=4&transport=polling&sid={sid}", f"Content-Length: {len(body)}", body=body)
+        answer = await target.exchange(post)
+        assert (answer.status, json.loads(answer.body)["error"]) == (429, "too many bytes")
+        assert 1 <= len(target.messages) < 10
+        await target.wait_for(lambda: len(target.closed) == 1)
 
 
 async def test_f7_who_pauses_the_client_and_who_slows_it_down_do_not_disturb_each_other() -> None:

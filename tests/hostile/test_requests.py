@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from ahtransport import Response, Server
+from hostile.carriers import Carrier, all_under_attack, over_each
 from hostile.support import statuses, under_attack
 from hostile.wire import request, upgrade
 
@@ -109,8 +110,6 @@ PLACES = {
     "name": ("GET /show HTTP/1.1\r\nHost: h\r\nX%s: v\r\n\r\n", False),
     "origin": ("GET /show HTTP/1.1\r\nHost: h\r\nOrigin: %s\r\n\r\n", True),
     "cookie": ("GET /show HTTP/1.1\r\nHost: h\r\nCookie: a=%s\r\n\r\n", True),
-    "sec-websocket-protocol": ("GET /show HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Protocol: %s\r\n\r\n", True),
-    "sec-websocket-extensions": ("GET /show HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Extensions: %s\r\n\r\n", True),
 }
 
 
@@ -131,6 +130,32 @@ async def test_a6_every_byte_value_everywhere(place: str) -> None:
                     assert chr(value) in shown or value in (0x85, 0xA0), value
             else:
                 assert answer.status in (200, 400, 501), value
+
+
+@over_each
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize("name", ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"])
+async def test_a6_every_byte_value_in_a_handshake(name: str, compression: bool, carrier: Carrier) -> None:
+    """What no offer may contain is declined; neither is answered."""
+    seen: list[str] = []
+
+    def prepare(server: Server) -> None:
+        @server.authorize
+        def look(request: Request) -> None:
+            seen.append(request.headers.get(name) or "")
+
+    async with all_under_attack(prepare, compression=compression) as target:
+        seen.clear()
+        expected = []
+        for value in range(256):
+            answer = await target.exchange(upgrade(f"{name}: a{chr(value)}b", target=carrier.target))
+            if value == 127 or (value < 32 and value != 9):
+                assert answer.status == 400, value
+                continue
+            assert answer.status == 101, value
+            assert answer.header(name) is None, value
+            expected.append(f"a{chr(value)}b")
+        assert seen == ([] if carrier.asks else expected)
 
 
 @pytest.mark.parametrize(

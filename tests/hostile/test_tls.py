@@ -295,7 +295,7 @@ async def test_f3_a_client_that_does_not_read(options: dict[str, Any]) -> None:
         await target.wait_for(lambda: host.open_channels == 1)
 
 
-async def test_c4_everything_arrives_however_slowly_it_is_read(options: dict[str, Any]) -> None:
+async def test_everything_arrives_however_slowly_it_is_read(options: dict[str, Any]) -> None:
     """Messages of all sizes to a client that reads a little at a time; some are written while others wait."""
 
     async def echo(connection: Connection) -> None:

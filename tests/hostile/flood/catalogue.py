@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 
 from hostile.flood import attacks
 from hostile.flood.harness import Flood
@@ -39,7 +40,7 @@ def floods(scale: float) -> dict[str, Flood]:
             "F3",
             f"{many(200)} MiB for a client that does not read",
             attacks.drowning(many(200), 2 * pause),
-            memory=8,
+            memory=4 if scale >= 1 else 8,
             codes=(1013,),
         ),
         "F4": flood(
@@ -93,6 +94,7 @@ def floods(scale: float) -> dict[str, Flood]:
             attacks.rooms(many(5000), 128),
             memory=260,  # 400 bytes for each of 640,000 memberships, and the connections
             stall=0.1,
+            back=2.0 if scale >= 1 else inf,
             p99=2.0,  # 640,000 joins at one moment take more than a second of the processor, whose turn ever it is
         ),
         "F13": flood(

@@ -117,6 +117,7 @@ class Flood:
         codes: with which codes connections were closed in any case.
         stall: for how long one task may keep the loop, seconds of the processor.
         p99: what the honest clients' latency may be where it can't be what it is elsewhere, seconds.
+        back: within how many seconds everything has to be back where it was.
     """
 
     item: str
@@ -127,6 +128,7 @@ class Flood:
     codes: tuple[int, ...] = ()
     stall: float = inf
     p99: float = 0.0
+    back: float = inf
 
 
 @dataclass
@@ -158,6 +160,7 @@ class Outcome:
             f"p99 is {self.p99 * 1000:.0f} ms": self.p99 > max(p99, flood.p99),
             f"the server grew by {self.grown:.0f} MiB": self.grown > flood.memory,
             f"it did not come back to where it was: {stats}, {self.after / MIB:.0f} MiB": self.back is None,
+            f"it was back after {self.back} seconds": self.back is not None and self.back > flood.back,
             f"a traceback: {stats['traceback']}": stats["tracebacks"],
             f"{stats['lines']} log lines": stats["lines"] > 10 * (seconds + 10),
             f"{stats['opened']} opened, {stats['closed']} closed": stats["opened"] != stats["closed"],
