@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,12 +83,13 @@ async def test_h2_a_second_signal_ends_at_once() -> None:
         while not server.stopping:
             await trio.lowlevel.checkpoint()
         signal.raise_signal(signal.SIGTERM)
-        await server._ended.wait()
+        with trio.fail_after(1):  # the grace would be ten seconds
+            await server._ended.wait()
         await stream.aclose()
 
     server = make_server(stubborn)
     record = Record(server)
-    with trio.fail_after(5):  # the grace would be ten seconds
+    with trio.fail_after(5):
         await run_with_signals(server, script)
     assert not leftovers(server)
     assert len(record.closed) == 1
@@ -281,6 +287,92 @@ async def test_h2_hundreds_on_real_sockets(caplog: pytest.LogCaptureFixture) -> 
     assert len(record.closed) == many + polls
     assert not leftovers(server)
     assert not [entry for entry in caplog.records if entry.exc_info]
+
+
+CROWD = """
+import sys, trio
+from ahtransport import Server
+
+server = Server(config={}, port=int(sys.argv[1]), transformer={"websockets": "/primus", "socket.io": "/sio"})
+
+@server.on_message
+async def handle(connection, message):
+    connection.send_nowait("begun")
+    if message == "hang":
+        await trio.sleep_forever()
+    await trio.sleep(3)
+    print("done", flush=True)
+
+server.run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("AHTRANSPORT_SLOW") != "1", reason="takes half a minute: set AHTRANSPORT_SLOW=1")
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_h2_thousands_and_a_process_of_its_own(signals: int) -> None:
+    """A third of them speak Socket.IO. Goodbye to all, the grace for busy handlers, and the process ends with 0; after
+    a second signal it ends at once."""
+    many, busy = 5000, 50
+    ends: Counter[str] = Counter()
+    begun = 0
+    welcome = trio.Event()
+
+    async def stay(port: int, number: int) -> None:
+        nonlocal begun
+        sio = number % 3 == 0
+        async with limit:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            client = await WebSocketClient.connect(stream, "/sio/?EIO=4&transport=websocket" if sio else "/primus")
+            if sio:
+                await client.receive()
+                await client.send("40")
+                await client.receive()
+            if number < busy:
+                message = "hang" if number == 0 else "work"
+                await client.send(f'42["message","{message}"]' if sio else f'"{message}"')
+                assert "begun" in str(await client.receive())
+        begun += 1
+        if begun == many:
+            welcome.set()
+        try:
+            await client.receive()
+        except (ConnectionClosed, EOFError, trio.BrokenResourceError) as closed:
+            ends[str(getattr(closed, "code", "cut"))] += 1
+        await trio.aclose_forcefully(stream)
+
+    limit = trio.CapacityLimiter(200)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", CROWD, str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    with trio.fail_after(120):
+        while True:
+            with suppress(OSError):
+                await trio.aclose_forcefully(await trio.open_tcp_stream("127.0.0.1", port))
+                break
+            await trio.sleep(0.1)
+        async with trio.open_nursery() as clients:
+            for number in range(many):
+                clients.start_soon(stay, port, number)
+            await welcome.wait()
+            began = trio.current_time()
+            process.send_signal(signal.SIGTERM)
+            if signals == 2:
+                await trio.sleep(1)
+                began = trio.current_time()
+                process.send_signal(signal.SIGTERM)
+            await process.wait()
+            took = trio.current_time() - began
+    if signals == 2:
+        assert took < 1
+        return
+    assert process.returncode == 0
+    assert took < 30
+    assert ends["1012"] == many
+    assert (await process.stdout.receive_some(65536)).count(b"done") == busy - 1
 
 
 async def test_the_port_is_free_again() -> None:

@@ -190,7 +190,7 @@ async def test_what_waits_at_the_end_is_fetched(autojump_clock: object) -> None:
         await wire.send("0", "0/other,")
         await wire.receive()
         await wire.receive()
-        first, second = place.opened
+        first, second = sorted(place.opened, key=lambda connection: connection.namespace)
         first.emit("words", "to the last")
         first.close(4000, "come back", reconnect=True)
         assert second.state == "open"
