@@ -9,6 +9,8 @@ from scenarios import FAMILIES, FLOOR, OURS, SCENARIOS, TARGETS, Target
 
 Row = dict[str, Any]
 Figures = dict[tuple[str, str], Row]
+ROUNDS, PYTHON = 3, "3.13"
+"""What published figures need: so many rounds at least, and this Python first."""
 
 _COLUMNS = {
     "per_cpu_s": "per CPU second",
@@ -104,6 +106,27 @@ def judged(result: Row) -> list[Row]:
     return verdicts
 
 
+def unfit(result: Row) -> list[str]:
+    """Say why figures can't be published; nothing: they can.
+
+    Each target needs a figure, of three rounds on the Python that counts, and nobody's is one while messages are lost.
+    """
+    table, why = figures(result), []
+    for target in TARGETS:
+        if reached(target, table) is None:
+            beside = f" beside {target.peer}" if target.peer else ""
+            why.append(f"{target.scenario}: {target.server} was not measured{beside}")
+    for row in result["rows"]:
+        where = f"{row['scenario']}, {row['server']}"
+        if len(row["rounds"]) < ROUNDS:
+            why.append(f"{where}: {len(row['rounds'])} of at least {ROUNDS} rounds")
+        if row["troubles"]:
+            why.append(f"{where}: {' '.join(f'{name} {count}' for name, count in row['troubles'].items())}")
+    if not result["pythons"][0].startswith(f"{PYTHON}."):
+        why.append(f"the first Python is {result['pythons'][0]}, and {PYTHON} counts")
+    return why
+
+
 def show_rows(rows: list[Row]) -> None:
     """Print one scenario's rows, with the first one's figure divided by each other's."""
     print(f"\n{rows[0]['scenario']}, {rows[0]['conns']:,} connections")
@@ -146,7 +169,8 @@ def _rest(row: Row) -> str:
     if "kb_per_conn" in row:
         return f"{row['kb_per_conn']:.1f} KB per connection"
     if "late_p99_ms" in row:
-        return f"ticks late: p50 {row['late_p50_ms']:.1f} ms, p99 {row['late_p99_ms']:.1f} ms"
+        ticks = f"{row['ticks']:,} ticks late" if "ticks" in row else "ticks late"
+        return f"{ticks}: p50 {row['late_p50_ms']:.1f} ms, p99 {row['late_p99_ms']:.1f} ms"
     return ""
 
 

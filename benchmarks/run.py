@@ -23,8 +23,8 @@ from typing import Any
 
 from chart import chart
 from peers import contestants, find_python, node_version
-from report import judged, pages, show_rows, show_targets
-from scenarios import FAMILIES, OURS, SCENARIOS, SPEAKS, TASK, Scenario
+from report import PYTHON, ROUNDS, judged, pages, show_rows, show_targets, unfit
+from scenarios import FAMILIES, OURS, SCENARIOS, SPEAKS, TARGETS, TASK, Scenario
 from side_by_side import Contestant, Effort, compare
 from trial import two_cpus
 
@@ -44,13 +44,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def wanted(scenario: Scenario, servers: list[str] | None) -> list[str]:
-    """Give the servers to measure: ours, and the peers that speak the same protocol."""
-    return servers or [OURS, *([TASK] if scenario.task else []), *scenario.rivals]
+def wanted(scenario: Scenario, servers: list[str] | None, *, alone: bool = False) -> list[str]:
+    """Give the servers to measure: ours, and unless that is to be ``alone`` the peers that speak the same protocol."""
+    ours = [OURS, *([TASK] if scenario.task else [])]
+    return ours if alone else servers or [*ours, *scenario.rivals]
 
 
 def publish(result: dict[str, Any]) -> None:
-    """Write the documentation's figures: the JSON file, and the tables and charts that are made of it."""
+    """Write the documentation's figures: the JSON file, and the tables and charts that are made of it.
+
+    Raises:
+        SystemExit: they are not fit for it, and nothing was written.
+    """
+    if why := unfit(result):
+        raise SystemExit("\n  ".join(["not published:", *why]))
     DOCS.mkdir(parents=True, exist_ok=True)
     (DOCS / "performance.json").write_text(json.dumps(result, indent=1) + "\n")
     for name, text in published(result).items():
@@ -95,6 +102,10 @@ def arguments() -> argparse.Namespace:
         parser.error(f"unknown: {' '.join(unknown)}; there are {' '.join(SCENARIOS)}")
     if wrong := [each for each in options.also if "=" not in each or "{port}" not in each]:
         parser.error(f"expected NAME=COMMAND with {{port}} in it: {' '.join(wrong)}")
+    if options.docs and not options.old:  # what can be known before an hour of measuring
+        missing = {target.scenario for target in TARGETS} - set(options.scenarios or SCENARIOS)
+        if missing or options.servers or options.smoke or options.rounds < ROUNDS:
+            parser.error(f"--docs needs every scenario that has a target, all servers, and {ROUNDS} rounds or more")
     return options
 
 
@@ -104,7 +115,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if not two_cpus():
         print("warning: no two CPUs to pin server and generator to; the figures mean little")
     pythons = [find_python(each) for each in options.python]
-    servers = [OURS] if options.smoke else options.servers
+    if options.docs and not pythons[0][1].startswith(f"{PYTHON}."):
+        raise SystemExit(f"--docs needs --python {PYTHON}, that one first; it is {pythons[0][1]}")
     effort = SMOKE if options.smoke else Effort(options.rounds, options.secs)
     also = [Contestant(*each.split("=", 1)) for each in options.also]
     result: dict[str, Any] = {
@@ -124,7 +136,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if needed > allowed:
             print(f"not measured: {name}: {needed} descriptors are needed, {allowed} are allowed: see ulimit -Hn")
             continue
-        chosen, absent = contestants(scenario, wanted(scenario, servers), pythons)
+        chosen, absent = contestants(scenario, wanted(scenario, options.servers, alone=options.smoke), pythons)
         for peer, reason in absent.items():
             print(f"not measured: {peer}: {reason}")
         if not chosen and not also:
@@ -149,13 +161,13 @@ def main() -> None:
         print(f"\nwritten to {options.json}, {time.monotonic() - began:.0f} s")
     if not options.smoke:
         show_targets(judged(result))
-    if options.docs:
-        publish(result)
     troubled = [row for row in result["rows"] if row["troubles"] and row["server"].startswith(OURS)]
     for row in troubled:
         print(f"{row['scenario']}, {row['server']}: {row['troubles']}")
     if troubled:
-        raise SystemExit("that must not happen")
+        raise SystemExit("that must not happen" + (", and nothing is published" if options.docs else ""))
+    if options.docs:
+        publish(result)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Effort:
     seconds: float = 3.0  # of each server in a round
     warm: float = 1.0
     settle: float = 0.7  # seconds that a server has to finish starting up
-    share: int = 1  # of the connections: one in so many
+    share: int = 1  # of the connections, and of what a scenario lasts at least: one in so many
     least: int = 5  # slices
 
     @property
@@ -101,13 +101,14 @@ def in_slices(contestants: list[Contestant], scenario: Scenario, effort: Effort)
     """
     program = build(scenario.generator)
     slices = effort.slices if scenario.sliced else 1
-    longest = 300 + len(contestants) * (effort.seconds + slices + effort.warm)
+    seconds = max(effort.seconds, scenario.seconds / effort.share)
+    longest = 300 + len(contestants) * (seconds + slices + effort.warm)
     reports: dict[Trial, dict[str, Any]] = {}
     with ExitStack() as stack:
         trials = []
         for each in contestants:
             conns = max((each.conns or scenario.conns) // effort.share, min(scenario.conns, 50))
-            command = [program, *scenario.generator_arguments(conns), "--secs", f"{effort.seconds}"]
+            command = [program, *scenario.generator_arguments(conns), "--secs", f"{seconds}"]
             command += ["--warm", f"{effort.warm}"] + (["--slices", f"{slices}"] if scenario.sliced else [])
             trial = stack.enter_context(Trial(each, command, settle=effort.settle, longest=longest))
             trials.append(trial)
@@ -136,19 +137,25 @@ def row_of(trial: Trial, report: dict[str, Any], scenario: Scenario) -> dict[str
         row["us_each"] = round(1e6 * used / max(row["count"], 1), 3)
     written = trial.end()
     if scenario.kind == "ticker":
-        row |= lateness(written, *trial.spans[0])
+        row["late"] = late_by(written, trial.spans)
+        row |= lateness(row["late"])
     if trial.contestant.ours and (said := unexpected(written)):
         row["wrong"] += 1
         row["notes"] += said
     return row
 
 
-def lateness(written: str, begin: float, end: float) -> dict[str, float]:
-    """Give how late the ticks of app.py were between two moments."""
+def late_by(written: str, spans: list[tuple[float, float]]) -> list[float]:
+    """Give by how many milliseconds each tick of app.py was late, of those within one of the spans."""
     ticks = json.loads(written.splitlines()[-1])["ticks"]
-    late = sorted(1000 * by for at, by in ticks if begin <= at <= end)
+    return [1000 * by for at, by in ticks if any(begin <= at <= end for begin, end in spans)]
+
+
+def lateness(late: list[float]) -> dict[str, float]:
+    """Give how late ticks were that were so many milliseconds late."""
     if not late:
         raise SystemExit("the ticker did not tick at all")
+    late = sorted(late)
     return {
         "late_p50_ms": round(late[len(late) // 2], 2),
         "late_p99_ms": round(late[int(len(late) * 0.99)], 2),
@@ -169,15 +176,16 @@ def progress(text: str) -> None:
 
 
 def summary(contestant: Contestant, scenario: Scenario, rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make one row of several rounds: medians of figures, sums of troubles."""
+    """Make one row of several rounds: medians of figures, sums of troubles; all ticks are judged together."""
     row: dict[str, Any] = {"scenario": scenario.name, "server": contestant.name, "conns": rounds[0]["conns"]}
-    for key in ("per_cpu_s", "per_s", "p50_ms", "p99_ms", "kb_per_conn", "us_each", "cpu_share",
-                "late_p50_ms", "late_p99_ms", "late_max_ms"):  # fmt: skip
+    for key in ("per_cpu_s", "per_s", "p50_ms", "p99_ms", "kb_per_conn", "us_each", "cpu_share"):
         if key in rounds[0]:
             row[key] = statistics.median(one[key] for one in rounds)
     if "slices" in rounds[0]:
         row["per_cpu_s"] = round(statistics.median(each for one in rounds for each in one["slices"]))
         row["us_each"] = round(1e6 / max(row["per_cpu_s"], 1), 3)
+    if "late" in rounds[0]:
+        row |= lateness([by for one in rounds for by in one["late"]])
     row["troubles"] = {key: total for key in TROUBLES if (total := sum(one[key] for one in rounds))}
     row["notes"] = [note for one in rounds for note in one["notes"]][:3]
     kept = [*row, "slices"]
