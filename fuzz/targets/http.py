@@ -163,10 +163,10 @@ def _collect(length: int | None, data: bytes, seed: int) -> tuple[bytes, bool, b
     return b"".join(body._chunks), body.complete, rest, body._broken is not None
 
 
-@target(bytes((size, seed)) + chunks for chunks in _CHUNKS for size in (255, 0, 4) for seed in (0, 1, 7))
+@target(bytes((size, seed)) + chunks for chunks in _CHUNKS for size in (255, 1, 4) for seed in (0, 1, 7))
 def body(data: bytes) -> None:
     """Bodies, chunked or with a length: pieces don't matter, and no byte is invented or lost."""
-    length = None if data[:1] == b"\xff" else data[0] if data else 0
+    length = None if data[:1] == b"\xff" else max(1, data[0] if data else 0)  # without any there is no Body
     seed, stream = (data[1] if len(data) > 1 else 0), data[2:]
     whole = _collect(length, stream, 0)
     cut = _collect(length, stream, seed)
