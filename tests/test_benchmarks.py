@@ -96,18 +96,19 @@ def troubles(report: dict[str, Any]) -> dict[str, int]:
     return {key: report[key] for key in TROUBLES if report[key]}
 
 
+#: What a server does wrong, and what the generators have to say of it, of three connections.
+FAULTS: dict[Callable[[Connection, Any], None], dict[str, int]] = {
+    plain: {},
+    lose: {"lost": 3},
+    double: {"doubled": 3},
+    swap: {"reordered": 3},
+    garble: {"wrong": 3, "lost": 3},
+    leave: {"dead": 3},
+}
+
+
 @compiled
-@pytest.mark.parametrize(
-    ("handler", "expected"),
-    [
-        (plain, {}),
-        (lose, {"lost": 3}),
-        (double, {"doubled": 3}),
-        (swap, {"reordered": 3}),
-        (garble, {"wrong": 3, "lost": 3}),
-        (leave, {"dead": 3}),
-    ],
-)
+@pytest.mark.parametrize(("handler", "expected"), FAULTS.items())
 async def test_the_generator_notices(
     bench: Callable[[str], Any], handler: Callable[[Connection, Any], None], expected: dict[str, int]
 ) -> None:
@@ -123,17 +124,7 @@ async def test_the_generator_notices(
 
 
 @compiled
-@pytest.mark.parametrize(
-    ("handler", "expected"),
-    [
-        (plain, {}),
-        (lose, {"lost": 3}),
-        (double, {"doubled": 3}),
-        (swap, {"reordered": 3}),
-        (garble, {"wrong": 3, "lost": 3}),
-        (leave, {"dead": 3}),
-    ],
-)
+@pytest.mark.parametrize(("handler", "expected"), FAULTS.items())
 async def test_the_generator_notices_over_polling(
     bench: Callable[[str], Any], handler: Callable[[Connection, Any], None], expected: dict[str, int]
 ) -> None:
@@ -152,15 +143,7 @@ async def test_the_generator_notices_over_polling(
 
 
 @compiled
-@pytest.mark.parametrize(
-    ("handler", "expected"),
-    [
-        (plain, {}),
-        (lose, {"lost": 3}),
-        (double, {"doubled": 3}),
-        (garble, {"wrong": 3, "lost": 3}),
-    ],
-)
+@pytest.mark.parametrize(("handler", "expected"), [(one, FAULTS[one]) for one in (plain, lose, double, garble)])
 async def test_the_generator_notices_in_a_fan_out(
     bench: Callable[[str], Any], handler: Callable[[Connection, Any], None], expected: dict[str, int]
 ) -> None:
