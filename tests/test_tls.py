@@ -73,6 +73,28 @@ async def test_a_file_that_holds_both(tmp_path: Path) -> None:
             await serial(server)
 
 
+@pytest.mark.parametrize("driver", ["reactor", "task"])
+async def test_what_goes_to_many_is_encrypted_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    """Neither broadcasts nor answers of one turn go straight to the sockets."""
+    monkeypatch.setattr(Server, "_driver", driver)
+    server = make_server(tmp_path, None)
+    server.on_message(lambda connection, message: connection.send_nowait(message))
+    async with running(server):
+        clients = [await connect(server) for _ in range(12)]
+        for number in range(3):
+            server.broadcast(f"to all, {number}")
+            for client in clients:
+                await client.send(f'"to one, {number}"')
+        for client in clients:
+            with trio.fail_after(5):
+                got = {await client.receive() for _ in range(6)}
+            assert got == {f'"to {whom}, {number}"' for whom in ("all", "one") for number in range(3)}
+            await client.abort()
+    assert not leftovers(server)
+
+
 def test_without_tls_nothing_is_read() -> None:
     server = Server(echo, config={}, cert="nowhere.pem", key="nowhere.key")
     assert server.url == "http://127.0.0.1:8080"

@@ -34,6 +34,24 @@ class OverTls(Channel):
     __slots__ = ()
 
     tls: TlsSocket
+    _sock: socket.socket
+
+    @property
+    def straight(self) -> None:
+        """Never: who sends straight to a socket knows nothing of TLS."""
+
+    @straight.setter
+    def straight(self, sock: socket.socket | None) -> None:
+        """Stay as it is."""
+
+    def _send_now(self, data: bytes) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self.abort()
+            return 0
 
     def drop_backlog(self) -> None:
         """Forget what waits, except for what is encrypted already: the peer would miss it."""
