@@ -17,7 +17,7 @@ import trio
 from ahtransport import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ahtransport import Connection
 
@@ -30,10 +30,19 @@ compiled = pytest.mark.skipif(shutil.which("gcc") is None, reason="the load gene
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Give the modules of benchmarks/, which are no package."""
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Give the modules of benchmarks/, which are no package.
+
+    Their names are anybody's (an `app`, say, that another test has run), so
+    they are imported anew and don't outlive the test.
+    """
+    names = [path.stem for path in (ROOT / "benchmarks").glob("*.py")]
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return import_module
+    yield import_module
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(others)
 
 
 def seventh(connection: Connection) -> bool:

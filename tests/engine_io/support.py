@@ -1,13 +1,13 @@
 """A server in memory, a client that knows every packet by hand, and what must hold after each test.
 
-Invariants, as for every attack: a bystander is served; nothing is logged with a traceback; connections, sessions,
-tasks, streams and timers are gone once nobody keeps them alive; every open has its one close.
+Invariants, as for every attack. I1: a bystander is served. I2: no traceback, at most one log line per stream. I3:
+connections, sessions, tasks, streams and timers are gone once nobody keeps them alive. I4: every open has its one
+close. I5: memory is within 32 MiB of what it was.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ahtransport.transports.engineio import EngineIOTransformer
 
 from ahtransport import Server
 from ahtransport.testing import WebSocketClient, fetch, leftovers, memory_host
+from invariants import Memory, Records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -41,15 +42,6 @@ class Plain:
         return data
 
 
-class _Records(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 class Arena:
     """A running server and what its application has seen.
 
@@ -69,7 +61,9 @@ class Arena:
         self.messages: list[Any] = []
         self.echo = True
         self.tracebacks = 0
-        self.log = _Records()
+        self.log = Records()
+        self._memory = Memory()
+        self._streams = 0
         self._host = host
         self._news = trio.lowlevel.ParkingLot()
 
@@ -113,6 +107,7 @@ class Arena:
 
     def stream(self, capacity: int = 65536) -> MemoryStream:
         """Connect."""
+        self._streams += 1
         return self._host.stream(capacity=capacity)
 
     async def request(
@@ -143,7 +138,8 @@ class Arena:
     # -- the invariants
 
     async def settle(self) -> None:
-        """Check that a bystander is served and that nothing outlives its time."""
+        """Check the invariants, see above."""
+        offenders = self._streams
         self.echo = True
         client = await self.upgrade()
         with trio.fail_after(1):
@@ -162,8 +158,8 @@ class Arena:
         await trio.sleep(30)  # idle streams are hung up, reading ends
         assert leftovers(self.server) == []
         assert len(self.server._application.deadlines) == 0
-        told = [record for record in self.log.records if record.exc_info]
-        assert len(told) <= self.tracebacks, [record.getMessage() for record in told]
+        self.log.check(offenders, self.tracebacks)
+        self._memory.check()
 
 
 class Polling:
@@ -235,7 +231,6 @@ async def arena(
         "client_js_name": "",  # the parser has no client side, which would be logged
     }
     server = Server(handler, config={}, **{**settings, **options})
-    logger = logging.getLogger("ahtransport")
     async with memory_host(server) as host:
         place = Arena(server, host)
         server.on_open(place.on_open)
@@ -244,9 +239,6 @@ async def arena(
             server.on_message(place.on_message)
         if prepare is not None:
             prepare(server)
-        logger.addHandler(place.log)
-        try:
+        with place.log.attached():
             yield place
             await place.settle()
-        finally:
-            logger.removeHandler(place.log)

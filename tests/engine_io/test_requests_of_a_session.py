@@ -12,7 +12,7 @@ import trio.testing
 from ahtransport import ConnectionClosed
 from ahtransport.testing import fetch
 from engine_io.support import PLAIN_TEXT, Polling, arena
-from hostile.support import resident
+from invariants import resident
 
 INTERVAL, TIMEOUT = 25, 20
 

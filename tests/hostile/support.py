@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
-import gc
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -26,31 +24,14 @@ import trio
 from ahtransport import Connection, Server
 from certificates import shake_hands
 from hostile.wire import TEXT, Answer, Raw, frame, upgrade
+from invariants import MEMORY, Memory, Records
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _BACK = 5.0  # seconds within which everything must be back where it was
 _CANARY = Path(__file__).with_name("canary.py")
-
-
-def resident() -> int:
-    """Give this process's resident memory, bytes."""
-    gc.collect()
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * _PAGE
-
-
-class _Records(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.name != "ahtransport.access":  # it has a line for each connection, whether it attacks or not
-            self.records.append(record)
 
 
 class _Canary:
@@ -114,18 +95,18 @@ class Target:
         server: Server,
         tls: ssl.SSLContext | None = None,
         slowest: float | None = 1.0,
-        memory: int | None = 32 << 20,
+        memory: int | None = MEMORY,
     ) -> None:
         self.server = server
         self._tls = tls
         self._slowest = slowest
-        self._memory = memory if os.path.exists("/proc/self/statm") else None
+        self._allowed = memory
         self.opened = 0
         self.closed: list[int] = []
         self.messages: list[Any] = []
         self.tracebacks = 0
         self.raws: list[Raw] = []
-        self.log = _Records()
+        self.log = Records()
         self._echoes = type(server) is Server
         self._outside: _Canary | None = None  # the bystander, while it watches
         self._inside: Raw | None = None  # what stands in for it where it can't watch
@@ -251,7 +232,7 @@ class Target:
         [self._own] = self.server.connections.values()
         self.messages.clear()
         await trio.testing.wait_all_tasks_blocked()
-        self._resident = 0 if self._memory is None else resident()
+        self._memory = Memory(self._allowed)
         self._before = self._state()
         if self._outside is not None:  # it has been silent up to here, so that none of its messages is in that state
             self._outside.tell("begin")
@@ -268,9 +249,7 @@ class Target:
         state = self._state()
         assert state == self._before, (state, self._before)
         await self.bystander()
-        if self._memory is not None:
-            grown = resident() - self._resident
-            assert grown < self._memory, f"{grown} bytes more than before"
+        self._memory.check()
         if self._outside is not None:
             answer = await self._outside.ask("stop")
             self._outside = None
@@ -278,10 +257,7 @@ class Target:
             assert answer["count"] >= 1
             assert self._slowest is not None
             assert answer["worst"] < self._slowest, answer
-        records = self.log.records
-        with_traceback = [record.getMessage() for record in records if record.exc_info]
-        assert len(with_traceback) <= self.tracebacks, with_traceback
-        assert len(records) - len(with_traceback) <= attackers, [record.getMessage() for record in records]
+        self.log.check(attackers, self.tracebacks)
 
     def end(self) -> None:
         """Hang up, whether or not there has been a check."""
@@ -300,7 +276,7 @@ async def under_attack(
     make: Callable[..., Server] = Server,
     tls: ssl.SSLContext | None = None,
     slowest: float | None = 1.0,
-    memory: int | None = 32 << 20,
+    memory: int | None = MEMORY,
     **options: Any,
 ) -> AsyncIterator[Target]:
     """Run a server that echoes (unless it has a ``handler``, which must do that), and check the invariants afterwards.
@@ -317,20 +293,15 @@ async def under_attack(
         prepare(server)
     if handler is None and make is Server:
         server.on_message(target.echo)
-    logger = logging.getLogger("ahtransport")
-    level = logger.level
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
-        logger.addHandler(target.log)
-        logger.setLevel(logging.DEBUG)
-        try:
-            await target.begin()
-            yield target
-            await target.check()
-        finally:
-            logger.removeHandler(target.log)
-            logger.setLevel(level)
-            target.end()
+        with target.log.attached():
+            try:
+                await target.begin()
+                yield target
+                await target.check()
+            finally:
+                target.end()
         server.shutdown()
 
 

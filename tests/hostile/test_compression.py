@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from hostile.carriers import ENGINE_IO, SOCKET_IO, WEBSOCKETS, Carrier, all_under_attack, over_each
-from hostile.support import Target, resident, under_attack
+from hostile.support import Target, under_attack
 from hostile.wire import BINARY, CONT, PING, TEXT, Raw, frame, upgrade
+from invariants import resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

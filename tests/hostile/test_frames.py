@@ -11,11 +11,13 @@ import trio.testing
 
 from ahtransport import Connection, ConnectionClosed, Server
 from hostile.carriers import Carrier, all_under_attack, over_each
-from hostile.support import Target, resident
 from hostile.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_frame, frame
+from invariants import resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from hostile.support import Target
 
 MIB = 1024 * 1024
 

@@ -11,8 +11,9 @@ import trio
 
 from ahtransport import Connection, ConnectionClosed, Server
 from hostile.carriers import Carrier, all_under_attack, over_each
-from hostile.support import resident, under_attack
+from hostile.support import under_attack
 from hostile.wire import CLOSE, PING, PONG, TEXT, frame
+from invariants import resident
 
 SLOW = os.environ.get("AHTRANSPORT_SLOW") == "1"
 

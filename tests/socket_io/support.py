@@ -1,5 +1,9 @@
 """A small application, clients that know every packet by hand, and what must hold after each test.
 
+Invariants, as for every attack. I1: a bystander is served. I2: no traceback but those that are due, at most one log
+line per stream. I3: connections, sessions, tasks, streams and timers are gone once nobody keeps them alive. I4: every
+open has its one close. I5: memory is within 32 MiB of what it was.
+
 The application is that of ``tests/clients/oracle_socketio_raw.cjs``, line by line.
 """
 
@@ -7,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -20,6 +23,7 @@ from ahtransport.transports.socketio import SocketIOTransformer
 
 from ahtransport import Connection, ConnectionClosed, ProtocolError, Reject, Request, Server
 from ahtransport.testing import WebSocketClient, fetch, leftovers, memory_host
+from invariants import Memory, Records
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -272,15 +276,6 @@ async def play(wire: Wire, steps: Iterable[Step]) -> list[str | bytes]:
 # -- the server in memory, and the invariants
 
 
-class _Records(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 class Hall:
     """A running server and what its application has seen.
 
@@ -294,12 +289,14 @@ class Hall:
 
     def __init__(self, server: Server, dial: Dial) -> None:
         self.server = server
-        self.dial = dial
+        self._dial = dial
         self.opened: list[Connection] = []
         self.closed: list[tuple[Connection, int, str]] = []
         self.heard: list[tuple[str, Any]] = []
         self.tracebacks = 0
-        self.log = _Records()
+        self.log = Records()
+        self._memory = Memory()
+        self._streams = 0
         self._news = trio.lowlevel.ParkingLot()
         for application in self.places():
             application.on_open.append((self._on_open, True))
@@ -340,6 +337,11 @@ class Hall:
         assert isinstance(transformer, SocketIOTransformer)
         return transformer
 
+    async def dial(self) -> trio.abc.Stream:
+        """Connect."""
+        self._streams += 1
+        return await self._dial()
+
     async def socket(self, *packets: str | bytes, path: str = PATH) -> SocketWire:
         """Open a session by WebSocket and send packets."""
         wire = await SocketWire.open(self.dial, path)
@@ -354,7 +356,8 @@ class Hall:
         return wire
 
     async def settle(self) -> None:
-        """Check that a bystander is served and that nothing outlives its time."""
+        """Check the invariants, see above."""
+        offenders = self._streams
         with trio.fail_after(1):
             wire = await self.connected("/canary")
             await wire.send('2/canary,1["sing"]')
@@ -372,8 +375,8 @@ class Hall:
         namespaces = self.server._namespaces
         assert not namespaces._passing
         assert not any(application.connections for application in self.places())
-        told = [record for record in self.log.records if record.exc_info]
-        assert len(told) == self.tracebacks, [record.getMessage() for record in told]
+        self.log.check(offenders, self.tracebacks)
+        self._memory.check()
 
 
 @asynccontextmanager
@@ -385,12 +388,8 @@ async def hall(
     server = Server(handler, config={}, **{**settings, **options})
     server.of("/canary").on("sing")(lambda connection: "tweet")
     prepare(server)
-    logger = logging.getLogger("ahtransport")
     async with memory_host(server) as host:
         place = Hall(server, host.dial)
-        logger.addHandler(place.log)
-        try:
+        with place.log.attached():
             yield place
             await place.settle()
-        finally:
-            logger.removeHandler(place.log)
