@@ -26,6 +26,7 @@ from test_net_channel import Log
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from ahtransport._net.departures import EachSocket
     from ahtransport._net.poller import Poller
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="both pollers need epoll here")
@@ -81,10 +82,10 @@ class Counting:
 class World:
     """A reactor that runs, and channels on it."""
 
-    def __init__(self, poller: Poller, nursery: trio.Nursery) -> None:
+    def __init__(self, poller: Poller, nursery: trio.Nursery, each: EachSocket | None = None) -> None:
         self.poller = Counting(poller)
         self.deadlines = Deadlines()
-        self.reactor = Reactor(self.poller, self.deadlines)  # type: ignore[arg-type]
+        self.reactor = Reactor(self.poller, self.deadlines, each)  # type: ignore[arg-type]
         self.nursery = nursery
         self.gone: list[ReactorChannel] = []
         self.ends: list[socket.socket] = []
@@ -116,9 +117,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(make_poller: Callable[[], Poller] = EpollPoller) -> AsyncIterator[World]:
+async def world(
+    make_poller: Callable[[], Poller] = EpollPoller, each: EachSocket | None = None
+) -> AsyncIterator[World]:
     async with trio.open_nursery() as nursery:
-        here = World(make_poller(), nursery)
+        here = World(make_poller(), nursery, each)
         nursery.start_soon(here.deadlines.run)
         await nursery.start(here.reactor.run)
         try:

@@ -153,6 +153,75 @@ def test_at_the_limit_and_one_past_it(ring: Ring, stack: ExitStack) -> None:
 
 
 @needs_ring
+def test_to_each_its_own(ring: Ring, stack: ExitStack) -> None:
+    """In every order, again and again: as the queue goes round; and in between the same to all."""
+    chance = random.Random(5)
+    ours, theirs = pairs(stack, 300)
+    expected = [b""] * 300
+    for number in range(30):
+        chosen = chance.sample(range(300), chance.randrange(1, 300))
+        pieces = [(b"%d to %d, " % (number, one)) * chance.choice([1, 2, 5]) for one in chosen]
+        assert ring.send_each([ours[one].fileno() for one in chosen], pieces) == []
+        if number % 3:
+            assert ring.send(descriptors(ours), b"to all, ") == []
+        for one, piece in zip(chosen, pieces, strict=True):
+            expected[one] += piece
+        for one in range(300):
+            expected[one] += b"to all, " if number % 3 else b""
+        assert [arrived(end) for end in theirs] == expected
+        expected = [b""] * 300
+
+
+@needs_ring
+def test_who_did_not_take_its_own_is_told(ring: Ring, stack: ExitStack) -> None:
+    ours, theirs = pairs(stack, 5)
+    numbers = descriptors(ours)
+    while not ring.send([numbers[2]], bytes(1000)):
+        pass
+    ours[1].close()
+    theirs[3].close()
+    short = ring.send_each(numbers, [b"a", b"b", b"c" * 1000, b"d", b"e"])
+    assert sorted(short) == [(1, -errno.EBADF), (2, -errno.EAGAIN), (3, -errno.EPIPE)]
+    assert [arrived(theirs[one]) for one in (0, 4)] == [b"a", b"e"]
+
+
+@needs_ring
+def test_each_its_own_at_the_limits_and_one_past_them(ring: Ring, stack: ExitStack) -> None:
+    ours, theirs = pairs(stack, 1)
+    ours[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    number = ours[0].fileno()
+    assert ring.send_each([number], [bytes(ring.longest)]) == []
+    assert len(arrived(theirs[0])) == ring.longest
+    with pytest.raises(ValueError, match="2 pieces, 65537 bytes are more than 1024 or 65536"):
+        ring.send_each([number, number], [bytes(ring.longest), b"x"])
+    crowd, listeners = pairs(stack, ring.most)
+    assert ring.send_each(descriptors(crowd), [b"x"] * ring.most) == []
+    assert {arrived(end) for end in listeners} == {b"x"}
+    with pytest.raises(ValueError, match="1025 pieces"):
+        ring.send_each([*descriptors(crowd), number], [b"x"] * (ring.most + 1))
+    assert arrived(theirs[0]) == b""
+
+
+@needs_ring
+@pytest.mark.parametrize("where", ["array", "accumulate", "_call"])
+def test_an_interrupt_leaves_no_other_frame_behind(
+    ring: Ring, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    ours, theirs = pairs(stack, 3)
+    assert ring.send(descriptors(ours), b"same") == []
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uring, where, interrupted)
+        with pytest.raises(MemoryError):
+            ring.send_each(descriptors(ours), [b"one", b"other", b"another"])
+    assert ring.send(descriptors(ours), b"fine") == []
+    assert [arrived(end) for end in theirs] == [b"samefine"] * 3
+
+
+@needs_ring
 @pytest.mark.parametrize("taken", [0, 1, 4, "refused"])
 def test_what_the_kernel_does_not_take_is_withdrawn(
     ring: Ring, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, taken: int | str

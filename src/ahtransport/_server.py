@@ -347,7 +347,7 @@ class Server(Answering):
         unheard: OSError | None = None
         try:
             if self.config.general.io_uring:
-                shared.many = ring = make_ring()
+                shared.many = self._host.each = ring = make_ring()
             async with trio.open_nursery() as nursery:
                 shared.started(nursery)
                 nursery.start_soon(shared.deadlines.run)

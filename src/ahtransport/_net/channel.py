@@ -234,6 +234,10 @@ class Channel(Touched):
         else:
             self.write(b"".join(pieces))
 
+    def end_turn(self) -> None:
+        """Send what was collected, now or together with what others have to send: before any other task runs."""
+        self.uncork()
+
     def drop_backlog(self) -> None:
         """Forget what waits, except for the rest of a piece of which the peer has a part already."""
         if self._backlog:
@@ -386,15 +390,23 @@ class OnSocket(Channel):
 
     def uncork(self) -> None:
         """Send what was collected."""
+        data = self.take()
+        if data:
+            self.write(data)
+
+    def take(self) -> bytes:
+        """Collect no longer, and give what was collected: the caller sends it :attr:`straight`, and before anything
+        else. Empty: there is nothing, or it waits behind the backlog."""
         if self._backlog or self._ending or self.closed:
             super().uncork()
-            return
+            return b""
         # The end of nearly every turn: without a detour.
         pieces = self._corked
         self._corked = None
         self.straight = self._sock
-        if pieces:
-            self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if not pieces:
+            return b""
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _straighten(self) -> None:
         if not (self._backlog or self._ending or self.closed) and self._corked is None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ahtransport._net.certificate import Certificate
     from ahtransport._net.channel import Channel
     from ahtransport._net.deflate import Compression
+    from ahtransport._net.departures import EachSocket
     from ahtransport._net.head import Head
     from ahtransport.abc import Receiver, WebSocket
 
@@ -72,6 +73,7 @@ class Host:
             where a server gave it, with all that the server refuses.
         late: told of a refusal that a ``Later`` came to; None: nobody is.
         gone: the bytes that the sockets which are closed have received and sent.
+        each: what sends to many sockets at once, each its own; None: the system has nothing that does.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Host:
         self.refused: Counter[int] = Counter() if refused is None else refused
         self.late = late
         self.gone = NO_TRAFFIC
+        self.each: EachSocket | None = None
         self.handshake_timeout = handshake_timeout
         self._certificate = certificate
         self._use_reactor = reactor
@@ -173,7 +176,7 @@ class Host:
             async with trio.open_nursery() as self._nursery, trio.open_nursery() as engine:
                 poller = make_poller() if listeners and self._use_reactor else None
                 if poller is not None:
-                    self._reactor = Reactor(poller, self.deadlines)
+                    self._reactor = Reactor(poller, self.deadlines, self.each)
                     await engine.start(self._reactor.run)
                 with self._accepting:
                     async with trio.open_nursery() as accepting:

@@ -18,6 +18,7 @@ from ahtransport._barrier import contained
 from ahtransport._heartbeat import nobody_waits
 from ahtransport._log import fields, get_logger
 from ahtransport._net.channel import CHUNK, NOBODY, OnSocket
+from ahtransport._net.departures import Departures
 from ahtransport._net.poller import READ, WRITE
 from ahtransport._sleep import is_asleep, sleep, wake
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from ahtransport._heartbeat import Deadlines
     from ahtransport._net.channel import Channel
+    from ahtransport._net.departures import EachSocket
     from ahtransport._net.poller import Poller
     from ahtransport.abc import Timer
 
@@ -65,13 +67,14 @@ class Watched(Protocol):
 class Reactor:
     """Serves every descriptor in its table until it is cancelled."""
 
-    def __init__(self, poller: Poller, deadlines: Deadlines) -> None:
+    def __init__(self, poller: Poller, deadlines: Deadlines, each: EachSocket | None = None) -> None:
         self.deadlines = deadlines
+        self._departures = Departures(each)
         self._poller = poller
         self._table: dict[int, Watched] = {}
         self._muted: set[int] = set()  # those in the table that the selector is not asked about
         self._soon: deque[Callable[[], None]] = deque()
-        self._turning = False  # whether the reactor itself is running, and will see what is to be done soon
+        self._turning = False  # whether the reactor itself is running, and will see what is to be done soon or sent
         self._errand: trio.lowlevel.Task | None = None  # who does it, where it is not
         self._idle = False  # whether it waits for the selector
         self._rounds = 0
@@ -121,6 +124,12 @@ class Reactor:
         self._soon.appendleft(callback)
         self._call()
 
+    def leave(self, channel: OnSocket) -> bool:
+        """Have what a channel has collected sent at the end of this turn. False: this is no turn of the reactor."""
+        if self._turning:
+            self._departures.channels.append(channel)
+        return self._turning
+
     def _call(self) -> None:
         if not self._turning and self._errand is not None and is_asleep(self._errand, self):
             wake(self._errand)
@@ -134,7 +143,9 @@ class Reactor:
                     await trio.lowlevel.checkpoint()
                 else:
                     await sleep(task, self)
+                self._turning = True
                 self._run_soon()
+                self._turning = False
         finally:
             self._errand = None  # nobody is to be woken any more; whoever closes something now must not fail
 
@@ -148,6 +159,19 @@ class Reactor:
                 callback()
             if perf_counter() > until:
                 break
+        self._depart()
+
+    def _depart(self) -> None:
+        """Send what the channels of this turn have collected."""
+        channels = self._departures.channels
+        if channels:
+            try:
+                self._departures.leave()
+            except BaseException as error:
+                for channel in channels:  # it is not known who has been sent what
+                    channel.abort()
+                with contained("sending what was collected"):
+                    raise error
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever; when cancelled, everything in the table is ended."""
@@ -192,6 +216,7 @@ class Reactor:
                 except BaseException as error:
                     self._contain(watched, error)
                 if perf_counter() > until:
+                    self._depart()
                     # The rest of the batch comes right after, or those behind would never have their turn. A
                     # descriptor that is somebody else's by then finds nothing to read, and that is all.
                     self._turning = False
@@ -199,6 +224,7 @@ class Reactor:
                     self._turning = True
                     now = trio.current_time()
                     until = perf_counter() + _SLICE
+            self._depart()
             if len(events) < _BATCH:
                 self._rounds += 1
             if soon:
@@ -283,6 +309,11 @@ class ReactorChannel(OnSocket):
         """The reactor ends; what a handler has sent just before that leaves as far as it can."""
         self.uncork()
         self.abort()
+
+    def end_turn(self) -> None:
+        """Send what was collected, together with what others have to send in this turn."""
+        if not (self._corked and self._reactor.leave(self)):
+            self.uncork()
 
     def _want(self, interest: int) -> None:
         if interest != self._interest:

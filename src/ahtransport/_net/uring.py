@@ -1,8 +1,9 @@
-"""Linux' io_uring: the same bytes to many sockets with one system call.
+"""Linux' io_uring: bytes to many sockets with one system call.
 
 A broadcast is one ``send`` for each recipient, and on a system call's way into the kernel and back more is lost than
-in the interpreter. Here the kernel is handed a list. It works the list off before the call returns, as a loop of
-``send`` would, so nothing is ever in flight, and no buffer has to outlive the call.
+in the interpreter. So it is with the answers to many at once. Here the kernel is handed a list. It works the list off
+before the call returns, as a loop of ``send`` would, so nothing is ever in flight, and no buffer has to outlive the
+call.
 
 See io_uring_setup(2) and io_uring_enter(2). Needs Linux 6.1; where there is none, or where it is forbidden (containers
 often do), there is simply no ring.
@@ -20,10 +21,11 @@ import sys
 from array import array
 from contextlib import ExitStack, suppress
 from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Ring", "make_ring"]
 
@@ -38,6 +40,7 @@ _SKIP_SUCCESS: Final = 1 << 6  # say nothing of what went well
 _ENTRY: Final = struct.Struct("=BBHi QQ II Q 24x")
 _WORDS: Final = _ENTRY.size // 4
 _DESCRIPTOR, _LENGTH = 1, 6  # their places in an entry, in words of 32 bits
+_ADDRESS: Final = 2  # its place, in words of 64 bits
 _RESULT: Final = struct.Struct("=Qi4x")  # struct io_uring_cqe: the user's own, the result
 # As Linux has them: never wait, count less than everything as no success, raise no signal.
 _DONTWAIT, _WAITALL, _NOSIGNAL = 0x40, 0x100, 0x4000
@@ -45,6 +48,7 @@ _DONTWAIT, _WAITALL, _NOSIGNAL = 0x40, 0x100, 0x4000
 _COUNTER: Final = 0xFFFFFFFF  # heads and tails go round here
 _RECIPIENTS: Final = 1024  # of one call; a power of two
 _BYTES: Final = 65536
+_DIFFERENT: Final = -1  # the length of the frame where each recipient has another
 
 
 def _words(*names: str) -> list[tuple[str, type[ctypes.c_uint32]]]:
@@ -75,9 +79,11 @@ class Ring:
 
     Attributes:
         longest: how many bytes it takes at most.
+        most: how many recipients one system call reaches.
     """
 
     longest: Final = _BYTES
+    most: Final = _RECIPIENTS
 
     def __init__(self) -> None:
         """Make it.
@@ -96,8 +102,9 @@ class Ring:
             self._queues = stack.enter_context(mmap.mmap(self._fd, size, offset=_QUEUES_AT))
             entries = stack.enter_context(mmap.mmap(self._fd, found.entries * _ENTRY.size, offset=_ENTRIES_AT))
             buffer = stack.enter_context(mmap.mmap(-1, _BYTES))
-            # All that ever changes in an entry is whom it is for, and how long the frame is.
-            fixed = (_OP_SEND, _SKIP_SUCCESS, 0, -1, 0, _address(buffer), 0, _DONTWAIT | _WAITALL | _NOSIGNAL)
+            # All that ever changes in an entry is whom it is for, and where the frame is and how long.
+            self._begin = _address(buffer)
+            fixed = (_OP_SEND, _SKIP_SUCCESS, 0, -1, 0, self._begin, 0, _DONTWAIT | _WAITALL | _NOSIGNAL)
             for number in range(_RECIPIENTS):
                 _ENTRY.pack_into(entries, number * _ENTRY.size, *fixed, number)
             self._buffer = stack.enter_context(memoryview(buffer))
@@ -105,6 +112,8 @@ class Ring:
             rows = stack.enter_context(stack.enter_context(memoryview(entries)).cast("i"))
             self._descriptors = stack.enter_context(rows[_DESCRIPTOR::_WORDS])
             self._lengths = stack.enter_context(rows[_LENGTH::_WORDS])
+            long_rows = stack.enter_context(stack.enter_context(memoryview(entries)).cast("Q"))
+            self._addresses = stack.enter_context(long_rows[_ADDRESS :: _WORDS // 2])
             for number in range(_RECIPIENTS):
                 words[order // 4 + number] = number
             self._head, self._tail = found.submitted.head // 4, found.submitted.tail // 4
@@ -131,6 +140,7 @@ class Ring:
         self._buffer[: len(data)] = data
         if len(data) != self._length:
             self._lengths[:] = array("i", [len(data)]) * _RECIPIENTS
+            self._addresses[:] = array("Q", [self._begin]) * _RECIPIENTS
             self._length = len(data)  # not before: an interrupt here must not leave other lengths behind
         short = []
         for begin in range(0, len(descriptors), _RECIPIENTS):
@@ -138,18 +148,42 @@ class Ring:
             short += [(begin + place, result) for place, result in self._send(part)]
         return short
 
+    def send_each(self, descriptors: list[int], pieces: list[bytes]) -> list[tuple[int, int]]:
+        """Send each of these sockets a piece of its own; gives what :meth:`send` gives.
+
+        Raises:
+            ValueError: the pieces are longer than :attr:`longest` taken together, or more than :attr:`most`.
+        """
+        data = b"".join(pieces)
+        if len(data) > _BYTES or len(pieces) > _RECIPIENTS:
+            raise ValueError(f"{len(pieces)} pieces, {len(data)} bytes are more than {_RECIPIENTS} or {_BYTES}")
+        self._length = _DIFFERENT  # first of all, as an interrupt may come
+        self._buffer[: len(data)] = data
+        lengths = array("i", map(len, pieces))
+        self._place(self._lengths, lengths)
+        self._place(self._addresses, array("Q", accumulate(lengths[:-1], initial=self._begin)))
+        return self._send(array("i", descriptors))
+
+    def _place(self, column: memoryview, values: array[int]) -> None:
+        """Write one field of the entries that are next, which go round the end of the queue."""
+        first = self._words[self._head] % _RECIPIENTS
+        before_end = _RECIPIENTS - first
+        if len(values) <= before_end:
+            column[first : first + len(values)] = values
+        else:
+            column[first:] = values[:before_end]
+            column[: len(values) - before_end] = values[before_end:]
+
     def _send(self, descriptors: array[int]) -> list[tuple[int, int]]:
         words, count = self._words, len(descriptors)
         words[self._result_head] = words[self._result_tail]  # nothing is left, unless an interrupt came
         tail = words[self._head]  # where the kernel goes on, even if an interrupt came between the lines below
         first = tail % _RECIPIENTS
-        before_end = min(count, _RECIPIENTS - first)
-        self._descriptors[first : first + before_end] = descriptors[:before_end]
-        self._descriptors[: count - before_end] = descriptors[before_end:]
+        self._place(self._descriptors, descriptors)
         words[self._tail] = (tail + count) & _COUNTER
         why = -errno.EAGAIN
         try:
-            taken = _call(_ENTER, self._fd, count, 0, 0, 0, 0)
+            taken = _call(_ENTER, self._fd, count)
         except OSError as error:
             taken, why = 0, -(error.errno or errno.EIO)
         short = [((number - first) % _RECIPIENTS, result) for number, result in self._told()]
@@ -212,13 +246,13 @@ def _address(buffer: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
-def _call(number: int, *arguments: int) -> int:
+def _call(number: int, first: int, second: int, third: int = 0) -> int:
     """Call the kernel.
 
     Raises:
         OSError: it failed.
     """
-    result: int = _libc().syscall(*[ctypes.c_long(each) for each in (number, *arguments)])
+    result: int = _syscall()(number, first, second, third, 0, 0, 0)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -226,5 +260,8 @@ def _call(number: int, *arguments: int) -> int:
 
 
 @cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+def _syscall() -> Callable[..., int]:
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.argtypes = [ctypes.c_long] * 7
+    function.restype = ctypes.c_long
+    return function

@@ -222,7 +222,7 @@ class WebSocketWire(FastLane):
                 raise error
             self._fail(1011, "internal error")
         finally:
-            channel.uncork()
+            channel.end_turn()
 
     def eof(self) -> None:
         """The peer has hung up without a close frame, or after the closing handshake."""

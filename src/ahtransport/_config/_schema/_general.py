@@ -56,8 +56,8 @@ class General:
     io_uring: bool = option(
         True,
         Flag(),
-        "Whether a broadcast is handed to Linux as a whole (io_uring, Linux 6.1 or newer, where it is not forbidden) "
-        "instead of with a system call for each recipient.",
+        "Whether what is for many sockets, a broadcast or the answers of one turn, is handed to Linux as a whole "
+        "(io_uring, Linux 6.1 or newer, where it is not forbidden) instead of with a system call for each.",
     )
 
     def __post_init__(self) -> None:
