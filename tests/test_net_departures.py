@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from ahtransport import Connection, Server
 from ahtransport._net import reactor as reactors
 from ahtransport._net.poller import EpollPoller
 from ahtransport._net.uring import make_ring
+from ahtransport.testing import Record, WebSocketClient, frame_bytes, running
 from test_net_channel import Log
 from test_net_reactor import World, world
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from ahtransport._net.channel import Channel
 
@@ -114,6 +117,14 @@ async def crowd(count: int, way: str = "send", watched: Watched | None = None) -
             ring.close()
 
 
+def fill(sock: socket.socket) -> None:
+    """Send until it takes nothing more."""
+    for piece in (bytes(1000), b"\0"):
+        with suppress(BlockingIOError):
+            while True:
+                sock.send(piece)
+
+
 async def all_read(many: Crowd) -> None:
     """Wait until every wire has been given something."""
     for wire in many.wires:
@@ -199,10 +210,7 @@ async def test_who_takes_nothing_or_a_part_gets_the_rest_in_order(way: str) -> N
     async with crowd(12, way) as (many, _):
         full = many.channels[:4]
         for channel in full:
-            for piece in (bytes(1000), b"\0"):
-                with suppress(BlockingIOError):
-                    while True:
-                        channel._sock.send(piece)
+            fill(channel._sock)
         many.say()
         await all_read(many)
         assert [channel.buffered > 0 for channel in many.channels] == [True] * 4 + [False] * 8
@@ -311,3 +319,67 @@ async def test_what_is_left_over_is_answered_in_its_own_turn() -> None:
         await wire.until("go on")
         await trio.lowlevel.checkpoint()
         assert many.heard() == [b"rest"]
+
+
+async def test_a_wire_that_fails_has_sent_what_it_said_before(caplog: pytest.LogCaptureFixture) -> None:
+    async with crowd(3) as (many, _):
+
+        def fail(data: bytes) -> bytes:
+            many.channels[1].cork()
+            many.channels[1].write(b"last words")
+            raise RuntimeError("on purpose")
+
+        many.wires[1].answer = fail
+        many.say()
+        await many.wires[1].until("lost")
+        assert many.heard() == [b"SAY 0", b"last words", b"SAY 2"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_nobody_collects_without_end() -> None:
+    """Others write to one who takes nothing, in one turn: what waits is soon counted."""
+    async with crowd(100) as (many, _):
+        slow = many.channels[0]
+        results: list[bool] = []
+
+        def write(data: bytes) -> bytes:
+            results.append(slow.write(bytes(10_000)))
+            return data
+
+        for wire in many.wires[1:]:
+            wire.answer = write
+        many.say()
+        await all_read(many)
+        assert results.index(False) < 16
+        assert slow.buffered + slow._sock.getsockopt(1, 7) > 10_000 * 80  # SO_SNDBUF
+
+
+async def test_what_is_worth_nothing_late_does_not_wait_behind_an_answer(tmp_path: Path) -> None:
+    """A handler's volatile event to one who has been answered in the same turn, and whose socket is full."""
+    path = str(tmp_path / "socket")
+    server = Server(config={}, transformer="websockets", socket=path, blocking_warning=0)
+    record = Record(server)
+    taken: list[bool] = []
+
+    @server.on_message
+    def answer(connection: Connection, message: Any) -> None:
+        if connection is record.opened[0]:
+            connection.send_nowait("answer")
+        else:
+            taken.append(record.opened[0].volatile("position", 1))
+
+    async with running(server):
+        clients = []
+        for _ in range(10):
+            clients.append(await WebSocketClient.connect(await trio.open_unix_socket(path)))
+            await record.until(lambda: len(record.opened) == len(clients))
+        sock = record.opened[0]._link._channel._sock  # type: ignore[attr-defined]
+        fill(sock)
+        for client in clients:
+            client.stream.socket._sock.send(frame_bytes(1, b"1"))  # type: ignore[attr-defined]
+        with trio.fail_after(5):
+            while len(taken) < 9:
+                await trio.lowlevel.checkpoint()
+        assert taken == [False] * 9
+        for client in clients:
+            await client.abort()

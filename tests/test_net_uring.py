@@ -7,8 +7,9 @@ import os
 import random
 import socket
 import sys
+from array import array
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -222,6 +223,30 @@ def test_an_interrupt_leaves_no_other_frame_behind(
 
 
 @needs_ring
+@pytest.mark.parametrize("which", [1, 2, 3])
+def test_an_interrupt_leaves_no_other_length_behind(
+    ring: Ring, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """Wherever it comes while the entries are written for a frame of another length."""
+    ours, theirs = pairs(stack, 3)
+    assert ring.send(descriptors(ours), b"five ") == []
+    made = []
+
+    def interrupted(*arguments: Any) -> Any:
+        made.append(arguments)
+        if len(made) == which:
+            raise MemoryError
+        return array(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uring, "array", interrupted)
+        with pytest.raises(MemoryError):
+            ring.send(descriptors(ours), b"much longer")
+    assert ring.send(descriptors(ours), b"again") == []
+    assert [arrived(end) for end in theirs] == [b"five again"] * 3
+
+
+@needs_ring
 @pytest.mark.parametrize("taken", [0, 1, 4, "refused"])
 def test_what_the_kernel_does_not_take_is_withdrawn(
     ring: Ring, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, taken: int | str
@@ -232,7 +257,7 @@ def test_what_the_kernel_does_not_take_is_withdrawn(
     def few(number: int, *arguments: int) -> int:
         if taken == "refused":
             raise OSError(errno.ENOMEM, "no memory")
-        return call(number, arguments[0], int(taken), *arguments[2:])
+        return call(number, arguments[0], int(taken))
 
     with monkeypatch.context() as patch:
         patch.setattr(uring, "_call", few)

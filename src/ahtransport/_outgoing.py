@@ -146,6 +146,9 @@ class Outgoing(Half):
             ConnectionClosed, TypeError, ValueError: as :meth:`send_nowait`.
         """
         self._check_open()
+        outlet = self._link.outlet
+        if outlet is not None:
+            outlet.uncork()  # what is being collected may not fit
         if self._link.queued or self._link.buffered or self._outgoing:
             return False
         self._put(Event(event, args))

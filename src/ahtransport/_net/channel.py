@@ -33,7 +33,7 @@ _LINGER: Final = 2.0
 # What is collected while corked leaves when a piece is of so many bytes, or there are so many pieces. (And where a
 # backlog waits, it joins that at once: there is nothing to be gained, and it is to be counted.)
 _LARGE: Final = 16384
-_MANY: Final = 64
+_MANY: Final = 16
 _NOTHING_YET: Final[Any] = ()  # what a channel has collected that was corked just now: most turns bring one answer
 #: What has been received and sent where nothing has.
 NO_TRAFFIC: Final = (0, 0)
@@ -235,7 +235,8 @@ class Channel(Touched):
             self.write(b"".join(pieces))
 
     def end_turn(self) -> None:
-        """Send what was collected, now or together with what others have to send: before any other task runs."""
+        """Send what was collected; where that may be together with what others have to send, before any other task
+        runs."""
         self.uncork()
 
     def drop_backlog(self) -> None:
@@ -395,8 +396,8 @@ class OnSocket(Channel):
             self.write(data)
 
     def take(self) -> bytes:
-        """Collect no longer, and give what was collected: the caller sends it :attr:`straight`, and before anything
-        else. Empty: there is nothing, or it waits behind the backlog."""
+        """Collect no longer, and give what was collected: the caller sends it :attr:`straight`, before anybody can
+        write more. Empty: there is nothing to send, or it waits behind the backlog, or it is too late."""
         if self._backlog or self._ending or self.closed:
             super().uncork()
             return b""

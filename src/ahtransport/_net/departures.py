@@ -46,12 +46,18 @@ class Departures:
         channels: they, in the order in which they leave; one may be there twice, or have nothing any more.
     """
 
+    __slots__ = ("_each", "channels")
+
     def __init__(self, each: EachSocket | None) -> None:
         self.channels: list[OnSocket] = []
         self._each = each
 
     def leave(self) -> None:
-        """Let all of it leave; nobody is left in :attr:`channels`."""
+        """Let all of it leave; nobody is left in :attr:`channels`.
+
+        Nothing here calls a wire or a handler: who wrote to a channel between its :meth:`~OnSocket.take` and the call
+        that sends it would overtake what was taken.
+        """
         channels, self.channels = self.channels, []
         if self._each is None or len(channels) <= _FEW:
             for channel in channels:

@@ -124,8 +124,8 @@ class Reactor:
         self._soon.appendleft(callback)
         self._call()
 
-    def leave(self, channel: OnSocket) -> bool:
-        """Have what a channel has collected sent at the end of this turn. False: this is no turn of the reactor."""
+    def collect(self, channel: OnSocket) -> bool:
+        """Have what a channel has collected sent at the end of this turn; False: this is no turn of the reactor."""
         if self._turning:
             self._departures.channels.append(channel)
         return self._turning
@@ -168,7 +168,7 @@ class Reactor:
             try:
                 self._departures.leave()
             except BaseException as error:
-                for channel in channels:  # it is not known who has been sent what
+                for channel in channels:  # nobody knows what was sent, and a gap is worse than an end
                     channel.abort()
                 with contained("sending what was collected"):
                     raise error
@@ -302,7 +302,8 @@ class ReactorChannel(OnSocket):
                 self.abort()
 
     def failed(self) -> None:
-        """The wire has failed, and is of no use any more."""
+        """The wire has failed, and is of no use any more; what it has answered before that leaves as far as it can."""
+        self.uncork()
         self.abort()
 
     def end(self) -> None:
@@ -312,7 +313,7 @@ class ReactorChannel(OnSocket):
 
     def end_turn(self) -> None:
         """Send what was collected, together with what others have to send in this turn."""
-        if not (self._corked and self._reactor.leave(self)):
+        if not (self._corked and self._reactor.collect(self)):
             self.uncork()
 
     def _want(self, interest: int) -> None:
@@ -391,7 +392,7 @@ class ReactorChannel(OnSocket):
             try:
                 self.wire.data(b"", trio.current_time())
             except BaseException:
-                self.abort()
+                self.failed()
                 raise
         if not self.closed and not self._paused and not self._going_on:
             self._want(self._interest | READ)

@@ -139,9 +139,10 @@ class Ring:
             raise ValueError(f"{len(data)} bytes are more than {_BYTES}")
         self._buffer[: len(data)] = data
         if len(data) != self._length:
+            self._length = _DIFFERENT  # first of all: an interrupt must not leave other lengths behind than it says
             self._lengths[:] = array("i", [len(data)]) * _RECIPIENTS
             self._addresses[:] = array("Q", [self._begin]) * _RECIPIENTS
-            self._length = len(data)  # not before: an interrupt here must not leave other lengths behind
+            self._length = len(data)
         short = []
         for begin in range(0, len(descriptors), _RECIPIENTS):
             part = array("i", descriptors[begin : begin + _RECIPIENTS])
@@ -149,7 +150,8 @@ class Ring:
         return short
 
     def send_each(self, descriptors: list[int], pieces: list[bytes]) -> list[tuple[int, int]]:
-        """Send each of these sockets a piece of its own; gives what :meth:`send` gives.
+        """Send each of these sockets a piece of its own: as many pieces as sockets, none of which may be named twice.
+        Gives what :meth:`send` gives.
 
         Raises:
             ValueError: the pieces are longer than :attr:`longest` taken together, or more than :attr:`most`.
@@ -157,7 +159,7 @@ class Ring:
         data = b"".join(pieces)
         if len(data) > _BYTES or len(pieces) > _RECIPIENTS:
             raise ValueError(f"{len(pieces)} pieces, {len(data)} bytes are more than {_RECIPIENTS} or {_BYTES}")
-        self._length = _DIFFERENT  # first of all, as an interrupt may come
+        self._length = _DIFFERENT  # as in send
         self._buffer[: len(data)] = data
         lengths = array("i", map(len, pieces))
         self._place(self._lengths, lengths)
@@ -246,13 +248,13 @@ def _address(buffer: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
-def _call(number: int, first: int, second: int, third: int = 0) -> int:
+def _call(number: int, first: int, second: int) -> int:
     """Call the kernel.
 
     Raises:
         OSError: it failed.
     """
-    result: int = _syscall()(number, first, second, third, 0, 0, 0)
+    result: int = _syscall()(number, first, second, 0, 0, 0, 0)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
