@@ -166,6 +166,32 @@ async def test_broadcasts_keep_their_place_among_all_else(variant: Variant) -> N
     assert straight > 20 or "polling" in variant.name
 
 
+@pytest.mark.parametrize("transformed", [False, True], ids=["", "transformed"])
+async def test_who_is_closed_in_a_broadcast_is_told_of_after_it(variant: Variant, *, transformed: bool) -> None:
+    """Whatever ``on_close`` says to everybody comes after what was too much for the one."""
+    server = Server(config={}, transformer=variant.transformer, port=0, max_backlog_messages=8)
+    if transformed:
+        server.transform("outgoing", lambda envelope: None)
+    record = Record(server)
+
+    @server.on_close
+    def tell(connection: Connection, code: int, reason: str) -> None:
+        if connection is record.opened[0]:
+            server.broadcast([-1, reason])
+
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(variant.connect(host.dial, variant.pathname)) for _ in range(10)]
+        await record.until(lambda: len(record.opened) == 10)
+        for number in range(200):
+            server.broadcast([number, "x" * 5000])
+            for client in clients[1:]:
+                assert (await client.receive())[0] == number
+            if record.closed:
+                break
+        for client in clients[1:]:
+            assert await client.receive() == [-1, "the client does not read"]
+
+
 class Counting:
     """What sends to many sockets, with a record of to how many it did, and of how many did not take all."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
@@ -180,6 +181,20 @@ class Application:
         left_out = set(exclude)
         if left_out:
             recipients = [one for one in recipients if one not in left_out]
+        shared = self.shared
+        if shared.parting is not None:  # a parser or a transform has said something in the middle of another
+            self._send(packet, recipients)
+            return
+        parting: list[Callable[[], None]] = []
+        shared.parting = parting
+        try:
+            self._send(packet, recipients)
+        finally:
+            shared.parting = None
+            for tell in parting:
+                tell()
+
+    def _send(self, packet: Message | Event, recipients: Iterable[Connection]) -> None:
         if self.outgoing.functions:
             for connection in list(recipients):
                 connection.send_soon(packet)
@@ -187,7 +202,8 @@ class Application:
             Broadcast(packet, self.shared.many).to(recipients)
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
-        """Call the application's ``on_close``."""
+        """Call the application's ``on_close``. Of who ends in the middle of a broadcast, over the limit say, it is told
+        when everybody has that: what these functions say to others comes after it."""
         self.shared.counters.close(code)
         if _access.isEnabledFor(logging.INFO):
             duration = round(max(0.0, time.time() - connection.connected_at), 3)
@@ -196,6 +212,13 @@ class Application:
             why = f": {reason}" if reason else ""
             arguments = (connection.id, connection.remote_ip, connection.transformer, code, duration, why)
             _access.info(text, *arguments, extra=extra)
+        parting = self.shared.parting
+        if parting is None:
+            self._call_on_close(connection, code, reason)
+        else:
+            parting.append(partial(self._call_on_close, connection, code, reason))
+
+    def _call_on_close(self, connection: Connection, code: int, reason: str) -> None:
         for function, inline in self.on_close:
             if inline:
                 with contained(f"on_close of connection {connection.id}", about=connection):

@@ -32,6 +32,7 @@ class Shared:
     Attributes:
         stopping: whether the drain has begun.
         many: what sends a broadcast to many sockets at once, while the server runs and where the system has that.
+        parting: what is to be said of connections that end while a broadcast is on its way; None: none is.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Shared:
         self.counters = Counters()
         self.stopping = False
         self.many: ManySockets | None = None
+        self.parting: list[Callable[[], None]] | None = None
         self._nursery: trio.Nursery | None = None
         self._running = 0
         self._idle = trio.Event()
