@@ -60,6 +60,7 @@ async def talk(app: EchoApp, client: Callable[[ClientConnection], None], **optio
         {"client_no_context_takeover": True, "server_no_context_takeover": True},
         {"server_max_window_bits": 9, "client_max_window_bits": 9},
         {"server_max_window_bits": 12, "client_no_context_takeover": True},
+        {"server_max_window_bits": 15},
         {"server_no_context_takeover": True, "client_max_window_bits": 11},
     ],
 )

@@ -199,6 +199,8 @@ ALONE = f"{DEFLATE}; server_no_context_takeover; client_no_context_takeover"
          f"{DEFLATE}; client_max_window_bits=10"),
         ([f"{DEFLATE}; server_max_window_bits=9"], f"{ALONE}; server_max_window_bits=9",
          f"{DEFLATE}; server_max_window_bits=9"),
+        ([f"{DEFLATE}; server_max_window_bits=15; client_max_window_bits=15"], f"{ALONE}; server_max_window_bits=15",
+         f"{DEFLATE}; server_max_window_bits=15"),
         ([f"{DEFLATE}; server_no_context_takeover"], ALONE, f"{DEFLATE}; server_no_context_takeover"),
         ([f"{DEFLATE}; client_no_context_takeover"], ALONE, f"{DEFLATE}; client_no_context_takeover"),
         ([f"x-webkit-deflate-frame, {DEFLATE}; surprise, {DEFLATE}"], ALONE, DEFLATE),

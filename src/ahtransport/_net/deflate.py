@@ -57,12 +57,14 @@ class Parameters:
         client_no_context_takeover: each message of the client's stands for itself.
         server_max_window_bits: how far back the server may refer, as a power of two.
         client_max_window_bits: how far back the client may refer.
+        server_window_named: whether the offer has named the server's, so that the answer has to (section 7.1.2.1).
     """
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
     server_max_window_bits: int = _LARGEST
     client_max_window_bits: int = _LARGEST
+    server_window_named: bool = False
 
     def __str__(self) -> str:
         """Give it as the answer's ``Sec-WebSocket-Extensions``."""
@@ -71,7 +73,7 @@ class Parameters:
             parts.append("server_no_context_takeover")
         if self.client_no_context_takeover:
             parts.append("client_no_context_takeover")
-        if self.server_max_window_bits < _LARGEST:
+        if self.server_window_named or self.server_max_window_bits < _LARGEST:
             parts.append(f"server_max_window_bits={self.server_max_window_bits}")
         if self.client_max_window_bits < _LARGEST:
             parts.append(f"client_max_window_bits={self.client_max_window_bits}")
@@ -111,6 +113,7 @@ def _read(parameters: list[str], compression: Compression) -> Parameters | None:
         client_no_context_takeover=alone or "client_no_context_takeover" in found,
         server_max_window_bits=int(found.get("server_max_window_bits", _LARGEST)),
         client_max_window_bits=int(found.get("client_max_window_bits") or _LARGEST),
+        server_window_named="server_max_window_bits" in found,
     )
 
 
