@@ -15,11 +15,13 @@ import trio
 import trio.testing
 
 from ahtransport._heartbeat import Deadlines
+from ahtransport._net import acceptor as acceptors
 from ahtransport._net import channel as channels
 from ahtransport._net import reactor as reactors
+from ahtransport._net.acceptor import Acceptor
 from ahtransport._net.host import Host
 from ahtransport._net.poller import READ, WRITE, EpollPoller, SelectorPoller
-from ahtransport._net.reactor import Acceptor, Reactor, ReactorChannel
+from ahtransport._net.reactor import Reactor, ReactorChannel
 from ahtransport.testing._wires import Nobody
 from test_net_channel import Log
 
@@ -553,7 +555,7 @@ class Door:
 async def test_accepting_goes_on_whatever_happens(
     make_poller: Callable[[], Poller], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(reactors, "RETRY", 0.01)
+    monkeypatch.setattr(acceptors, "RETRY", 0.01)
     door = Door([errno.ECONNABORTED, errno.EPROTO, errno.EMFILE, errno.EMFILE, errno.EAGAIN])
     accepted: list[socket.socket] = []
     news = trio.Event()

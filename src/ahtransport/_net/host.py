@@ -16,12 +16,13 @@ import trio
 from ahtransport._barrier import close_nurseries
 from ahtransport._http import UNIX
 from ahtransport._log import fields, get_logger
+from ahtransport._net.acceptor import NOT_OURS, QUIET, RETRY, Acceptor
 from ahtransport._net.channel import NO_TRAFFIC
 from ahtransport._net.compressed import CompressedWire, agreed
 from ahtransport._net.head import Limits
 from ahtransport._net.http1 import HttpWire
 from ahtransport._net.poller import make_poller
-from ahtransport._net.reactor import NOT_OURS, QUIET, RETRY, Acceptor, Reactor, ReactorChannel
+from ahtransport._net.reactor import Reactor, ReactorChannel
 from ahtransport._net.secure import Gate, TlsReactorChannel, TlsSocketChannel
 from ahtransport._net.tasks import SocketChannel, StreamChannel, TaskChannel
 from ahtransport._net.tls import TlsSocket
