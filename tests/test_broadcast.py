@@ -14,6 +14,7 @@ import trio
 from ahtransport import Connection, ConnectionClosed, Server
 from ahtransport._broadcast import Broadcast
 from ahtransport._net.channel import OnSocket
+from ahtransport._parsers import JSONParser
 from ahtransport.abc import Event
 from ahtransport.testing import VARIANTS, PrimusClient, Record, connect_websocket, memory_host, running
 
@@ -320,6 +321,58 @@ async def test_a_parser_that_does_more(monkeypatch: pytest.MonkeyPatch, *, io_ur
             await clients[0].receive()
 
 
+@pytest.mark.parametrize("io_uring", [True, False], ids=["io_uring", "send"])
+async def test_a_parser_that_sends_while_it_encodes_for_another_wire(*, io_uring: bool) -> None:
+    """The first polls, so the message is encoded once more for those behind it; and then by a parser that fills their
+    sockets."""
+
+    class Watching:
+        longest = 65536
+
+        def send(self, descriptors: list[int], data: bytes) -> Any:
+            assert None not in [connection._outlet.straight for connection in record.opened[1:]]
+            assert many is not None
+            return many.send(descriptors, data)
+
+    class Sending(JSONParser):
+        count = 0
+
+        def encode(self, value: Any) -> Any:
+            if value == "message":
+                self.count += 1
+                if self.count == 2:
+                    for connection in record.opened[1:]:
+                        connection.send_nowait("N" * 500_000)
+            return super().encode(value)
+
+    server = Server(config={}, transformer="engine.io", port=0, io_uring=io_uring, parser=Sending, max_backlog=1 << 24)
+    record = Record(server)
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream("127.0.0.1", server.port)
+
+    async with running(server), AsyncExitStack() as stack:
+        many = server._application.shared.many
+        if many is not None:
+            server._application.shared.many = Watching()
+        clients: list[MessageClient] = []
+        for number in range(12):
+            variant = VARIANTS["engine.io websocket" if number else "engine.io polling"]
+            clients.append(await stack.enter_async_context(variant.connect(dial, variant.pathname)))
+            await record.until(lambda: len(record.opened) == len(clients))
+        server.broadcast("first")
+        for connection in record.opened[1:]:
+            outlet = connection._outlet
+            assert isinstance(outlet, OnSocket)
+            outlet._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+        server.broadcast("message")
+        server.broadcast("last")
+        assert [await clients[0].receive() for _ in range(3)] == ["first", "message", "last"]
+        for client in clients[1:]:
+            got = [await client.receive() for _ in range(4)]
+            assert [one[:7] for one in got] == ["first", "N" * 7, "message", "last"]
+
+
 async def test_with_transforms_each_gets_its_own() -> None:
     def transform(envelope: Any) -> bool | None:
         if envelope.connection is record.opened[0]:
@@ -356,6 +409,42 @@ async def test_h21_a_transform_that_fails_for_one_fails_for_one() -> None:
         with pytest.raises(ConnectionClosed, match="1011"):
             await clients[1].receive()
         assert [connection for connection, _ in record.errors] == [record.opened[1]]
+
+
+async def test_what_is_said_of_a_failure_comes_after_the_broadcast() -> None:
+    def transform(envelope: Any) -> None:
+        if envelope.data == "x" and envelope.connection is record.opened[0]:
+            raise RuntimeError("a bug")
+
+    server = make_server()
+    server.transform("outgoing", transform)
+    record = Record(server)
+    server.on_error(lambda connection, error: server.broadcast("somebody has failed"))
+    server.on_close(lambda connection, code, reason: server.broadcast("somebody has left"))
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = await crowd(host, stack, record, 4)
+        server.broadcast("x")
+        for client in clients[1:]:
+            assert [await client.receive() for _ in range(3)] == ["x", "somebody has failed", "somebody has left"]
+
+
+async def test_h21_a_parser_that_fails_in_its_own_way_costs_nobody_else_the_message() -> None:
+    class Failing(JSONParser):
+        def encode(self, value: Any) -> Any:
+            if value == "x":
+                raise LookupError(value)
+            return super().encode(value)
+
+    server = make_server(parser=Failing)
+    record = Record(server)
+    async with memory_host(server) as host, AsyncExitStack() as stack:
+        clients = await crowd(host, stack, record, 2)
+        with pytest.raises(LookupError):
+            server.broadcast("x")
+        server.broadcast("y")
+        for client in clients:
+            assert await client.receive() == "y"
+        assert server._application.shared.afterwards is None
 
 
 @pytest.mark.transformer("socket.io")

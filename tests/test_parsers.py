@@ -435,6 +435,18 @@ def test_d14_depth_at_the_limit_and_one_past_it(at: bytes) -> None:
         PACK.decode(b"\x91" + at)
 
 
+@pytest.mark.parametrize(
+    "head", ["d6ff", "d7ff", "c704ff", "c708ff", "c70cff", "c80004ff", "c80008ff", "c8000cff", "c900000004ff",
+             "c900000008ff", "c90000000cff"],
+)  # fmt: skip
+def test_timestamps_are_refused_however_they_begin(head: str) -> None:
+    start = bytes.fromhex(head)
+    size = 4 if head == "d6ff" else 8 if head == "d7ff" else start[-2]
+    for data in (start + bytes(size), b"\x92\xc0" + start + bytes(size), b"\x81\xa1a" + start + bytes(size)):
+        with pytest.raises(ValueError, match=r"timestamp|not supported"):
+            PACK.decode(data)
+
+
 def test_bytes_that_look_like_containers_or_timestamps_are_fine() -> None:
     data = [b"\x91\xd7\xff" * 100, "\U0001f600" * 100, -1, {b"\xd6\xff": [True]}]
     assert PACK.decode(PACK.encode(data)) == data

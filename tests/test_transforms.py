@@ -468,3 +468,43 @@ async def test_a_message_that_fails_behind_a_transform_is_the_last_for_all_funct
         await record.until(lambda: record.closed)
     assert seen == ["1 fails"]
     assert len(record.errors) == 1
+
+
+async def test_an_incoming_transform_that_closes_has_the_last_word(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing of a connection reaches the application after its ``on_close``."""
+    seen: list[str] = []
+
+    def prepare(server: Server) -> None:
+        server.transform("incoming", lambda envelope: envelope.connection.close(1008, "too many"))
+        server.on("x")(lambda connection: seen.append("event"))
+        server.on_message(lambda connection, message: seen.append("message"))
+        server.on_close(lambda connection, code, reason: seen.append(reason))
+
+    async with hall(prepare) as place:
+        for packet in ('2["x"]', '2["message",1]'):
+            wire = await place.connected()
+            await wire.send(packet)
+            assert await wire.receive() == "1"
+            assert seen == ["too many"]
+            seen.clear()
+            await wire.close()
+
+
+async def test_an_outgoing_transform_that_closes_has_the_last_word(autojump_clock: trio.testing.MockClock) -> None:
+    def close(envelope: Envelope) -> None:
+        if "secret" in str(envelope.data):
+            envelope.connection.close()
+
+    def prepare(server: Server) -> None:
+        server.transform("outgoing", close)
+        server.on("emit")(lambda connection: connection.emit("secret"))
+        server.on("broadcast")(lambda connection: server.broadcast("secret"))
+
+    async with hall(prepare) as place:
+        for name in ("emit", "broadcast"):
+            wire = await place.connected()
+            await wire.send(f'2["{name}"]')
+            assert await wire.receive() == "1"
+            await wire.send("0")
+            assert '"sid"' in str(await wire.receive())  # the session is still there, and this is next
+            await wire.close()

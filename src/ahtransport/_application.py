@@ -182,16 +182,16 @@ class Application:
         if left_out:
             recipients = [one for one in recipients if one not in left_out]
         shared = self.shared
-        if shared.parting is not None:  # a parser or a transform has said something in the middle of another
+        if shared.afterwards is not None:  # a parser or a transform says something in the middle of another
             self._send(packet, recipients)
             return
-        parting: list[Callable[[], None]] = []
-        shared.parting = parting
+        afterwards: list[Callable[[], None]] = []
+        shared.afterwards = afterwards
         try:
             self._send(packet, recipients)
         finally:
-            shared.parting = None
-            for tell in parting:
+            shared.afterwards = None
+            for tell in afterwards:
                 tell()
 
     def _send(self, packet: Message | Event, recipients: Iterable[Connection]) -> None:
@@ -212,11 +212,14 @@ class Application:
             why = f": {reason}" if reason else ""
             arguments = (connection.id, connection.remote_ip, connection.transformer, code, duration, why)
             _access.info(text, *arguments, extra=extra)
-        parting = self.shared.parting
-        if parting is None:
-            self._call_on_close(connection, code, reason)
+        self._after_broadcast(partial(self._call_on_close, connection, code, reason))
+
+    def _after_broadcast(self, tell: Callable[[], None]) -> None:
+        """Tell the application something, when a broadcast that is on its way has reached everybody."""
+        if self.shared.afterwards is None:
+            tell()
         else:
-            parting.append(partial(self._call_on_close, connection, code, reason))
+            self.shared.afterwards.append(tell)
 
     def _call_on_close(self, connection: Connection, code: int, reason: str) -> None:
         for function, inline in self.on_close:
@@ -247,6 +250,10 @@ class Application:
         self._report(connection, error)
 
     def _report(self, connection: Connection, error: BaseException) -> None:
+        if self.on_error:
+            self._after_broadcast(partial(self._call_on_error, connection, error))
+
+    def _call_on_error(self, connection: Connection, error: BaseException) -> None:
         for function in self.on_error:
             with contained("on_error", about=connection):
                 function(connection, error)

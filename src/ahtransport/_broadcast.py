@@ -48,7 +48,8 @@ class Broadcast:
         all others have what they can take.
 
         Raises:
-            TypeError, ValueError: a transformer can't carry it; those who are reached by others have it all the same.
+            TypeError, ValueError, or what a parser raises: a transformer can't carry it; those who are reached by
+                others have it all the same.
         """
         groups: dict[Transformer, tuple[list[Connection], list[int]]] = {}  # by encoding, with their descriptors
         transformer: Transformer | None = None
@@ -60,12 +61,11 @@ class Broadcast:
             # is some thousand steps of this, each on data that has left the CPU's caches since the last.
             if connection._transformer is not transformer:
                 transformer = connection._transformer
-                if transformer not in groups:
-                    # A parser may be anybody's. Whatever it does, nobody's socket has been looked at and not yet used.
-                    self._send(groups, others)
-                    self._encode(connection)
-                    groups[transformer] = ([], [])
-                group, descriptors = groups[transformer]
+                group, descriptors = groups.setdefault(transformer, ([], []))
+            if not group and (transformer, connection._link.wire) not in self._encoded:
+                # A parser may be anybody's. Whatever it does, nobody's socket has been looked at and not yet used.
+                self._send(groups, others)
+                self._encode(connection)
             outlet = connection._outlet
             if outlet.straight is None:
                 others.append(connection)
@@ -124,7 +124,7 @@ class Broadcast:
         if found is None:
             try:
                 found = transformer.encode(self._packet, wire)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # a parser may raise whatever it likes
                 found, self._failure = (), error
             self._encoded[transformer, wire] = found
         return found

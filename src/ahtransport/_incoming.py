@@ -156,7 +156,7 @@ class Incoming(Outgoing):
             except BaseException as error:
                 self._crashed(error)
                 return
-            if changed is not None:
+            if changed is not None and self._state == "open":  # a transform may have closed it
                 self._dispatch(changed)
 
     async def _transform_in(self, packet: Message | Event) -> None:

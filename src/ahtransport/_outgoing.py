@@ -200,7 +200,7 @@ class Outgoing(Half):
                 return self._put_later(packet)
             else:
                 changed = transforms.run(packet, self._whole)
-                if changed is None:
+                if changed is None or not self._takes_late():  # a transform may have closed it
                     return None
                 packet = changed
         payloads = self._transformer.encode(packet, link.wire)
@@ -263,7 +263,7 @@ class Outgoing(Half):
             self._task_done()
 
     def _takes_late(self) -> bool:
-        """Tell whether a transform's result may be written: what was sent before a close leaves before it, too."""
+        """Tell whether a transform's result may be written. What was sent before a close leaves before it, too."""
         return self._state == "open" or (self._goodbye is not None and self._state == "closing")
 
     def send_soon(self, packet: Message | Event) -> None:

@@ -176,8 +176,11 @@ class JSONParser:
 
 # Which bytes may begin something that contains other values: fixmap, fixarray, array 16 and 32, map 16 and 32.
 _CONTAINERS = bytes(0x80 <= byte < 0xA0 or 0xDC <= byte < 0xE0 for byte in range(256))
-# How the three timestamp formats begin, which msgspec decodes by itself.
-_TIMESTAMP = re.compile(rb"[\xd6\xd7]\xff|\xc7\x0c\xff")
+# How the three timestamp formats may begin, which msgspec decodes by itself: of a length that the head implies, or with
+# one of 8, 16 or 32 bits.
+_TIMESTAMP = re.compile(
+    rb"[\xd6\xd7]\xff|\xc7[\x04\x08\x0c]\xff|\xc8\x00[\x04\x08\x0c]\xff|\xc9\x00\x00\x00[\x04\x08\x0c]\xff"
+)
 
 
 def _refuse_extension(code: int, data: memoryview) -> NoReturn:

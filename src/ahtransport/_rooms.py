@@ -113,7 +113,8 @@ class Rooms:
         """Put a connection into a room. False: it is in it already.
 
         Raises:
-            RoomError: the name is not usable, the connection is in too many rooms, or it is closed.
+            RoomError: the name is not usable, the connection is in too many rooms, it is closed, or it is another
+                namespace's.
         """
         room = self._rooms.get(name) if isinstance(name, str) else None
         if room is None:
@@ -125,6 +126,9 @@ class Rooms:
             return False
         if connection.state != "open":
             raise RoomError("the connection is closed")
+        if connection._application.rooms is not self:
+            where = f"server.of({connection.namespace!r}).rooms"
+            raise RoomError(f"the connection is in the namespace {connection.namespace}: its rooms are {where}")
         if len(rooms) >= self._max_rooms:
             raise RoomError(f"a connection may be in {self._max_rooms} rooms")
         if room is None:
@@ -138,7 +142,7 @@ class Rooms:
 
     def leave(self, connection: Connection, name: str) -> bool:
         """Take a connection out of a room. False: it was not in it."""
-        if name not in connection._rooms:
+        if name not in connection._rooms or connection._application.rooms is not self:
             return False
         connection._rooms.discard(name)
         self._forget(connection, name)

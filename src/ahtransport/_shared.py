@@ -32,7 +32,8 @@ class Shared:
     Attributes:
         stopping: whether the drain has begun.
         many: what sends a broadcast to many sockets at once, while the server runs and where the system has that.
-        parting: what is to be said of connections that end while a broadcast is on its way; None: none is.
+        afterwards: what the application is to be told after the broadcast that is on its way, since what it says then
+            must not come before that for some; None: none is.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Shared:
         self.counters = Counters()
         self.stopping = False
         self.many: ManySockets | None = None
-        self.parting: list[Callable[[], None]] | None = None
+        self.afterwards: list[Callable[[], None]] | None = None
         self._nursery: trio.Nursery | None = None
         self._running = 0
         self._idle = trio.Event()

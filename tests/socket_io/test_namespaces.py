@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from ahtransport import Connection, Server
+from ahtransport import Connection, RoomError, Server
 from socket_io.support import OPEN, hall, normal
 
 if TYPE_CHECKING:
@@ -115,6 +115,24 @@ async def test_d9_a_function_that_fails_lets_nobody_in(autojump_clock: object) -
         assert place.opened == []
         place.tracebacks = 1
         await wire.close()
+
+
+async def test_the_rooms_of_a_namespace_are_for_its_connections(autojump_clock: object) -> None:
+    """One that is put into the rooms of another is refused, and ends as it should."""
+    async with hall(lambda server: server.of("/a")) as place:
+        wire = await place.connected("/a")
+        (connection,) = place.opened
+        main, own = place.server.rooms, place.server.of("/a").rooms
+        with pytest.raises(RoomError, match=r"in the namespace /a: its rooms are server\.of\('/a'\)\.rooms"):
+            main.join(connection, "staff")
+        assert own.join(connection, "staff")
+        main.add("staff")
+        assert not main.leave(connection, "staff")
+        assert main.remove("staff")
+        assert list(own.members("staff")) == [connection]
+        await wire.close()
+        await place.until(lambda: place.closed)
+        assert "staff" not in own
 
 
 def test_namespaces_move_to_other_options() -> None:
