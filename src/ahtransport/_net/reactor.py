@@ -36,6 +36,9 @@ _BATCH: Final = 256  # sockets that one question to the selector may give
 # Seconds after which all other tasks have their turn, whatever else is ready. With a task per connection and a thousand
 # of them, four times as much costs an eighth more: by the time they run, what they need has left the caches.
 _SLICE: Final = 0.0005
+# Seconds past that from which the others have a round of their own. They are served in no order: who became due in a
+# turn that was long, as a broadcast is, would else wait for another such turn, half of the time.
+_LONG: Final = 0.001
 _SENDS: Final = 16  # calls of sendmsg for one connection, before the others have their turn
 _PIECES: Final = 64  # pieces that one call of sendmsg takes
 
@@ -188,8 +191,7 @@ class Reactor:
         until = 0.0
         while True:
             if soon or (events and perf_counter() > until):
-                await trio.lowlevel.checkpoint()
-                until = perf_counter() + _SLICE
+                until = await self._let_others(until)
             elif not events:
                 self._idle = True
                 await trio.lowlevel.wait_readable(descriptor)
@@ -212,16 +214,23 @@ class Reactor:
                     # The rest of the batch comes right after, or those behind would never have their turn. A
                     # descriptor that is somebody else's by then finds nothing to read, and that is all.
                     self._turning = False
-                    await trio.lowlevel.checkpoint()
+                    until = await self._let_others(until)
                     self._turning = True
                     now = trio.current_time()
-                    until = perf_counter() + _SLICE
             self._depart()
             if len(events) < _BATCH:
                 self._rounds += 1
             if soon:
                 self._run_soon()
             self._turning = False
+
+    async def _let_others(self, until: float) -> float:
+        """Let all other tasks have their turn after one that was to end at ``until``; gives when the next is to end."""
+        was_long = perf_counter() > until + _LONG
+        await trio.lowlevel.checkpoint()
+        if was_long:
+            await trio.lowlevel.checkpoint()
+        return perf_counter() + _SLICE
 
     def _contain(self, watched: Watched, error: BaseException) -> None:
         try:
