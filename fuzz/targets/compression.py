@@ -70,7 +70,7 @@ def _check_answer(offer: dict[str, str], answer: dict[str, str], takeover: bool)
     if not takeover:
         assert "client_no_context_takeover" in answer
     if "server_max_window_bits" in offer:
-        assert int(answer.get("server_max_window_bits", 15)) <= int(offer["server_max_window_bits"])
+        assert int(answer["server_max_window_bits"]) <= int(offer["server_max_window_bits"])
     if "client_max_window_bits" in answer:
         assert "client_max_window_bits" in offer, "a client that has not offered it need not know it"
         assert int(answer["client_max_window_bits"]) <= int(offer["client_max_window_bits"] or 15)
@@ -119,6 +119,7 @@ def extensions(data: bytes) -> None:
         "client_no_context_takeover" in answer,
         int(answer.get("server_max_window_bits", 15)),
         int(answer.get("client_max_window_bits", 15)),
+        "server_max_window_bits" in answer,
     )
     assert found.client_max_window_bits <= int(offer.get("client_max_window_bits") or 15)
 
