@@ -49,10 +49,13 @@ class Records(logging.Handler):
             logger.removeHandler(self)
             logger.setLevel(level)
 
+    def tracebacks(self) -> list[str]:
+        """Give what was logged with a traceback."""
+        return [record.getMessage() for record in self.records if record.exc_info]
+
     def check(self, offenders: int, tracebacks: int) -> None:
         """I2: so many tracebacks at most, and one line more for each of so many connections."""
-        with_traceback = [record.getMessage() for record in self.records if record.exc_info]
-        assert len(with_traceback) <= tracebacks, with_traceback
+        assert len(self.tracebacks()) <= tracebacks, self.tracebacks()
         lines = [record.getMessage() for record in self.records if not record.exc_info]
         assert len(lines) <= offenders, (offenders, lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import select
+import socket
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from test_net_channel import Log
 from test_net_reactor import World, world
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -181,7 +181,7 @@ async def test_long_ones_and_many(way: str) -> None:
         for number, wire in enumerate(many.wires):
             wire.answer = lambda data, number=number: bytes([number]) * (2500 + 100 * number)  # type: ignore[misc]
         for channel in many.channels:
-            channel._sock.setsockopt(1, 7, 65536)  # SO_SNDBUF: everything fits
+            channel._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # everything fits
         many.say()
         await all_read(many)
         assert many.heard() == [bytes([number]) * (2500 + 100 * number) for number in range(40)]
@@ -196,7 +196,7 @@ async def test_no_call_is_longer_than_it_may_be(way: str) -> None:
         for wire in many.wires:
             wire.answer = lambda data: data * 500
         for channel in many.channels:
-            channel._sock.setsockopt(1, 7, 65536)
+            channel._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         many.say()
         await all_read(many)
         assert many.heard() == [b"say %d" % number * 500 for number in range(40)]
@@ -251,7 +251,7 @@ async def test_a_peer_that_has_gone_is_told_of() -> None:
     watched = Watched(trouble=lambda descriptors: [(3, -errno.EPIPE)])
     async with crowd(10, watched=watched) as (many, _):
         many.say()
-        many.channels[3]._sock.shutdown(1)  # SHUT_WR
+        many.channels[3]._sock.shutdown(socket.SHUT_WR)
         await all_read(many)
         await many.wires[3].until("lost")
         assert ["lost" in wire.events for wire in many.wires].count(True) == 1
@@ -351,7 +351,7 @@ async def test_nobody_collects_without_end() -> None:
         many.say()
         await all_read(many)
         assert results.index(False) < 16
-        assert slow.buffered + slow._sock.getsockopt(1, 7) > 10_000 * 80  # SO_SNDBUF
+        assert slow.buffered + slow._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > 10_000 * 80
 
 
 async def test_what_is_worth_nothing_late_does_not_wait_behind_an_answer(tmp_path: Path) -> None:

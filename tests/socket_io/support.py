@@ -284,7 +284,7 @@ class Hall:
         opened: the connections of all namespaces, in the order in which they came.
         closed: connection, code and reason of each that is over.
         heard: namespace, and name and arguments of an event or what a plain message says.
-        tracebacks: how many log records with a traceback are all right.
+        tracebacks: how many log records with a traceback are due.
     """
 
     def __init__(self, server: Server, dial: Dial) -> None:
@@ -376,6 +376,7 @@ class Hall:
         assert not namespaces._passing
         assert not any(application.connections for application in self.places())
         self.log.check(offenders, self.tracebacks)
+        assert len(self.log.tracebacks()) == self.tracebacks  # none that is due is missing
         self._memory.check()
 
 

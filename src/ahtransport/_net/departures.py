@@ -69,16 +69,17 @@ class Departures:
         for channel in channels:
             data = channel.take()
             size = len(data)
+            if not size:
+                continue
             if size > _LARGE or channel.straight is None:  # as with TLS
-                if size:
-                    channel.write(data)
-            elif size:
-                if size > left or len(group) == most:
-                    _together(self._each, group, pieces)
-                    group, pieces, left = [], [], self._each.longest
-                group.append(channel)
-                pieces.append(data)
-                left -= size
+                channel.write(data)
+                continue
+            if size > left or len(group) == most:
+                _together(self._each, group, pieces)
+                group, pieces, left = [], [], self._each.longest
+            group.append(channel)
+            pieces.append(data)
+            left -= size
         if group:
             _together(self._each, group, pieces)
 
