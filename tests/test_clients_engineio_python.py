@@ -168,6 +168,20 @@ async def test_the_server_closes(mode: str) -> None:
 
 
 @each_mode
+async def test_the_server_stops(mode: str) -> None:
+    """All that was sent before arrives, and then the goodbye, although no poll waits when there is more than one."""
+
+    def scenario(client: Client) -> None:
+        client.connect()
+        client.ask('"has two connections now"')  # nobody accepts another at the end
+        client.engine.send({"do": "stop"})
+        assert [client.receive() for _ in range(20)] == [str(number) for number in range(20)]
+        assert client.reasons.get(timeout=10) == CLOSED[mode]
+
+    await talk(app_with(), mode, scenario)
+
+
+@each_mode
 async def test_the_client_closes(mode: str) -> None:
     app = app_with()
     closed: list[tuple[int, str]] = []

@@ -190,6 +190,11 @@ class Mount:
         """Tell whether a path is this transformer's; as in Primus, every path that begins with the pathname is."""
         return path.startswith(self.pathname)
 
+    def unfetched(self) -> bool:
+        """Tell whether something waits in the transformer for a client's next request."""
+        unfetched = getattr(self.transformer, "unfetched", None)
+        return unfetched is not None and unfetched()
+
     def stop(self) -> None:
         """Let the transformer end what it keeps beyond streams; the server has ended."""
         stop = getattr(self.transformer, "stop", None)

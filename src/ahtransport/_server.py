@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import trio
 
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _log = get_logger()
+
+_BETWEEN_POLLS: Final = 1.0  # seconds that clients have, at the end, to poll once more
+_LOOK: Final = 0.01  # seconds between two looks whether they have
 
 
 class Server(Answering):
@@ -436,5 +439,14 @@ class Server(Answering):
                 connection.close(1012, "the server is shutting down", reconnect=not stay_away)
                 if number % 500 == 0:
                     await trio.lowlevel.checkpoint()
+            await self._let_fetch(host)
+            host.close_idle()
             await host.drained.wait()
             await self._namespaces.shared.idle()
+
+    async def _let_fetch(self, host: Host) -> None:
+        """Wait a moment for who polls and has just been answered: the next poll comes over a connection that idles."""
+        with trio.move_on_after(_BETWEEN_POLLS):
+            # An event instead would cost every poll something.
+            while host.keeps_alive and any(mount.unfetched() for mount in self._mounts):  # noqa: ASYNC110
+                await trio.sleep(_LOOK)

@@ -61,6 +61,10 @@ class EchoApp:
                 self.restart_wanted.set()
             case {"do": "destroy"}:  # what this means to clients is the option destroy_clients_on_shutdown
                 self.server.shutdown()
+            case {"do": "stop"}:
+                for number in range(20):
+                    connection.send_nowait(number)
+                self.server.shutdown()
             case {"do": "ended"}:
                 await connection.send({"ended": self.ended})
             case {"do": "broadcast", "message": text}:

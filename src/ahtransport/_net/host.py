@@ -192,9 +192,6 @@ class Host:
                         await trio.sleep_forever()
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
-                for channel in list(self._channels):
-                    if isinstance(channel.wire, HttpWire | Gate):
-                        channel.wire.close_if_idle()
                 await self._until_drained()
                 self.drained.set()
                 engine.cancel_scope.cancel()
@@ -204,6 +201,17 @@ class Host:
             with trio.CancelScope(shield=True):
                 for listener in listeners:
                     await trio.aclose_forcefully(listener)
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether a connection is open on which requests may come."""
+        return any(isinstance(channel.wire, HttpWire | Gate) for channel in self._channels)
+
+    def close_idle(self) -> None:
+        """End the connections that have no request under way; the others end with their response."""
+        for channel in list(self._channels):
+            if isinstance(channel.wire, HttpWire | Gate):
+                channel.wire.close_if_idle()
 
     def stop(self) -> None:
         """Stop accepting, at once; :meth:`serve` returns once every connection is closed."""

@@ -291,6 +291,10 @@ class EngineIOTransformer:
             del self._polling[session.query]
             session.query = None
 
+    def unfetched(self) -> bool:
+        """Tell whether something waits for a client's next poll."""
+        return any(session.wire == "polling" and session.queued for session in self._sessions.values())
+
     def stop(self) -> None:
         """End all sessions: the server ends."""
         for session in tuple(self._sessions.values()):
