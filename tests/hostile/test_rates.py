@@ -27,19 +27,19 @@ def from_address(address: str) -> str:
 
 async def test_f7_messages_at_the_rate_and_beyond() -> None:
     """A burst goes through at once, the rest at the rate; nothing is lost."""
-    async with under_attack(message_rate=50, message_burst=20, rate_patience=0) as target:
+    async with under_attack(message_rate=20, message_burst=20, rate_patience=0) as target:
         ws = await target.websocket()
         began = trio.current_time()
         await ws.send(b"".join(frame(TEXT, b"%d" % number) for number in range(20)))
         for number in range(20):
             assert await ws.text() == str(number)
-        assert trio.current_time() - began < 0.3
+        assert trio.current_time() - began < 0.9  # the rate alone would take 1 s
         began = trio.current_time()
         await ws.send(b"".join(frame(TEXT, b"%d" % number) for number in range(30)))
         await target.bystander()
         for number in range(30):
             assert await ws.text() == str(number)
-        assert 0.3 < trio.current_time() - began < 3
+        assert 0.3 < trio.current_time() - began < 5
 
 
 @pytest.mark.parametrize("transformer", ["websockets", "engine.io", "socket.io"])
