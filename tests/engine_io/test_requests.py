@@ -202,7 +202,7 @@ async def test_c1_preflights(autojump_clock: object) -> None:
         assert len(place.opened) == 1
 
 
-async def test_c15_a_hundred_thousand_session_ids(autojump_clock: object) -> None:
+async def test_c15_session_ids_are_long_and_no_counter(autojump_clock: object) -> None:
     """C15: unique, at least 128 bits, no counter; a guess gets the same refusal as any."""
     async with arena() as place:
         clients = [await place.open() for _ in range(200)]
