@@ -15,7 +15,7 @@ from ahtransport._broadcast import Broadcast
 from ahtransport._errors import Reject
 from ahtransport._log import fields, get_logger
 from ahtransport._rooms import PacedRooms, Rooms
-from ahtransport._transforms import Transforms, is_async
+from ahtransport._transforms import Transforms, close_unawaited, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -195,11 +195,20 @@ class Application:
                 tell()
 
     def _send(self, packet: Message | Event, recipients: Iterable[Connection]) -> None:
-        if self.outgoing.functions:
-            for connection in list(recipients):
-                connection.send_soon(packet)
-        else:
+        if not self.outgoing.functions:
             Broadcast(packet, self.shared.many).to(recipients)
+            return
+        failure: Exception | None = None
+        for connection in list(recipients):
+            try:
+                connection.send_soon(packet)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # it holds this frame
 
     def announce_close(self, connection: Connection, code: int, reason: str) -> None:
         """Call the application's ``on_close``. Of who ends in the middle of a broadcast, over the limit say, it is told
@@ -223,23 +232,35 @@ class Application:
 
     def _call_on_close(self, connection: Connection, code: int, reason: str) -> None:
         for function, inline in self.on_close:
+            result = None
             if inline:
                 with contained(f"on_close of connection {connection.id}", about=connection):
-                    function(connection, code, reason)
+                    result = function(connection, code, reason)
             elif self.shared.running:
-                self.spawn(self._close_later, function, connection, code, reason)
+                self.spawn(self._close_later, connection, function, connection, code, reason)
+            if result is not None and hasattr(result, "__await__"):
+                if self.shared.running:
+                    self.spawn(self._close_later, connection, partial(_itself, result))
+                else:
+                    close_unawaited(result)
 
     async def _close_later(
-        self, function: Callable[..., Awaitable[object]], connection: Connection, code: int, reason: str
+        self, connection: Connection, function: Callable[..., Awaitable[object]], *args: object
     ) -> None:
         with contained(f"on_close of connection {connection.id}", about=connection), trio.CancelScope():
-            await function(connection, code, reason)
+            await function(*args)
 
     def undecodable(self, connection: Connection, error: Exception, *, first: bool) -> None:
         """A message could not be decoded: the application is told, the connection lives on."""
         if first:
             text = "connection %s sent a message that can't be decoded: %.200s"
             _log.info(text, connection.id, error, extra=fields("message.undecodable", connection))
+        self._report(connection, error)
+
+    def unsendable(self, connection: Connection, error: Exception) -> None:
+        """A message can't be carried, and its sender has not waited to hear of it."""
+        text = "a message to connection %s can't be carried"
+        _log.error(text, connection.id, exc_info=error, extra=fields("message.unsendable", connection))
         self._report(connection, error)
 
     def failed(self, connection: Connection, error: BaseException, *, logged: bool) -> None:
@@ -257,3 +278,7 @@ class Application:
         for function in self.on_error:
             with contained("on_error", about=connection):
                 function(connection, error)
+
+
+def _itself(result: Awaitable[object]) -> Awaitable[object]:
+    return result

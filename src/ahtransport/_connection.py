@@ -190,6 +190,11 @@ class Connection(Incoming):
             self._short_scopes.discard(scope)
             self._task_done()
 
+    def _handle(self, handler: Callable[[Connection], Awaitable[object]]) -> None:
+        """Begin the handler, after all of ``on_open``: in vain when one of these, or the client, has ended it."""
+        if self._state == "open":
+            self._spawn(self._run_handler, handler)
+
     async def _run_handler(self, handler: Callable[[Connection], Awaitable[object]]) -> None:
         scope = trio.CancelScope()
         self._hold(scope)
@@ -236,8 +241,8 @@ class Connection(Incoming):
         self._tasks += 1  # on_close comes after the last of these, though the first may close
         for function, inline in application.on_open:
             self._call(function, (self,), inline, None, ordered=False)
-        if application.handler is not None and self._state == "open":
-            self._spawn(self._run_handler, application.handler)
+        if application.handler is not None:
+            self._call(self._handle, (application.handler,), True, None, ordered=False)
         self._tasks -= 1
         if not self._tasks and self._state != "open":
             self._announce()
@@ -277,8 +282,10 @@ class Connection(Incoming):
 
     def _hang_up(self, code: int, reason: str, reconnect: bool) -> None:
         if not reconnect and self._farewell:
-            for payload in self._transformer.encode(CLOSE, self._link.wire):
-                self._link.write(payload)
+            # Whoever closes a connection need not know its parser, which may be anybody's.
+            with contained(f"the goodbye to connection {self.id}", about=self):
+                for payload in self._transformer.encode(CLOSE, self._link.wire):
+                    self._link.write(payload)
         self._link.close(code, reason)
 
     def closed(self, code: int, reason: str) -> None:

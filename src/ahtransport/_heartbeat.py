@@ -182,10 +182,9 @@ class Watch:
         if now - silent_since >= self._timeout and not connection.is_paused:
             connection.expire()
             return
-        if now >= self._ping_at:
-            if connection.pings_itself:
-                self._ping_at = inf
-            else:
-                self._ping_at = now + self._ping_interval
-                connection.ping()
-        self._again(now)
+        due = now >= self._ping_at
+        if due:
+            self._ping_at = inf if connection.pings_itself else now + self._ping_interval
+        self._again(now)  # before a ping, which a parser may fail to encode
+        if due and not connection.pings_itself:
+            connection.ping()

@@ -13,6 +13,7 @@ from ahtransport._barrier import contained
 from ahtransport._outgoing import Outgoing
 from ahtransport._primus import CONTROLS, as_event
 from ahtransport._sleep import is_asleep, sleep, wake
+from ahtransport._transforms import close_unawaited
 from ahtransport.abc import Ack, Control, Event, Message
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Incoming(Outgoing):
                 try:
                     result = function(self, value)
                     if result is not None and hasattr(result, "__await__"):
-                        self._push(_await, result)
+                        self._push(self._finish, result, None)
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:
@@ -229,7 +230,9 @@ class Incoming(Outgoing):
         if inline and (ordered or not self._working):
             try:
                 result = function(*args)
-                if ack is not None:
+                if result is not None and hasattr(result, "__await__"):
+                    self._push(self._finish, result, ack)
+                elif ack is not None:
                     self._answer(ack, result)
             except KeyboardInterrupt:
                 raise
@@ -241,9 +244,11 @@ class Incoming(Outgoing):
     def _try_event(self, handler: EventHandler, args: tuple[Any, ...], ack: int | None) -> Any:
         """Call an event's function where its failure costs the acknowledgement, and nothing else."""
         if not handler.inline:
-            return self._try_event_later(handler, args, ack)
+            return self._try_later(self._run_call, handler.function, args, ack)
         try:
             result = handler.function(*args)
+            if result is not None and hasattr(result, "__await__"):
+                return self._try_later(self._finish, result, ack)
             if ack is not None:
                 self._answer(ack, result)
         except KeyboardInterrupt:
@@ -253,15 +258,18 @@ class Incoming(Outgoing):
                 self._application.failed(self._whole, error, logged=False)
         return None
 
-    async def _try_event_later(self, handler: EventHandler, args: tuple[Any, ...], ack: int | None) -> None:
+    async def _try_later(self, step: Callable[..., Awaitable[None]], *args: Any) -> None:
         what = f"the handler of an event of connection {self.id}"
         with contained(what, self._is_farewell, self) as trouble:
-            await self._run_call(handler.function, args, ack)
+            await step(*args)
         if trouble.caught is not None:
             self._application.failed(self._whole, trouble.caught, logged=True)
 
     async def _run_call(self, function: Callable[..., Any], args: tuple[Any, ...], ack: int | None) -> None:
-        result = function(*args)
+        await self._finish(function(*args), ack)
+
+    async def _finish(self, result: Any, ack: int | None) -> None:
+        """Await what a function has given, if it is to be awaited, and acknowledge with what comes of it."""
         if hasattr(result, "__await__"):
             result = await result
         if ack is not None:
@@ -309,8 +317,8 @@ class Incoming(Outgoing):
         """Forget what the worker was still to do."""
         jobs, self._jobs = self._jobs, EMPTY
         for function, args in jobs:
-            if function is _await and hasattr(args[0], "close"):
-                args[0].close()  # a coroutine that is never awaited makes Python warn
+            if function == self._finish:
+                close_unawaited(args[0])
 
     def _strain(self) -> None:
         """Stop reading from a peer of whose messages enough are waiting."""
@@ -336,7 +344,3 @@ class Incoming(Outgoing):
 
     def _control_out(self, packet: Control) -> None:
         self.write(self._transformer.encode(packet, self._link.wire))
-
-
-async def _await(result: Awaitable[object]) -> None:
-    await result

@@ -31,7 +31,8 @@ class Listening:
 
     def on_open(self, function: _F) -> _F:
         """Call ``function(connection)`` for each new connection, before its first message. A plain function runs at
-        once; an async one runs in the connection's worker, and messages wait for it."""
+        once; an async one runs in the connection's worker, and messages wait for it. A handler that iterates begins
+        when all of them are done, if the connection is still open then."""
         self._application.on_open.append((function, not is_async(function)))
         return function
 

@@ -31,23 +31,38 @@ class Later:
         done: set when nothing is to be done about it any more.
         lost: whether it was neither written nor dropped by a transform: the connection had closed, or has failed by it.
         wanted: whether its sender still wants it to be sent.
+        awaited: whether its sender waits, and so hears of ``error``.
+        error: why the parser can't carry what the transforms have made of it.
     """
 
-    __slots__ = ("done", "lost", "packet", "wanted")
+    __slots__ = ("awaited", "done", "error", "lost", "packet", "wanted")
 
     def __init__(self, packet: Message | Event | Ack) -> None:
         self.packet = packet
         self.done = trio.Event()
         self.lost = True
         self.wanted = True
+        self.awaited = False
+        self.error: Exception | None = None
 
     async def wait(self) -> None:
-        """Wait until it is written; whoever is cancelled before that does not want it sent."""
+        """Wait until it is written; whoever is cancelled before that does not want it sent.
+
+        Raises:
+            TypeError, ValueError, or what a parser raises: it can't be carried.
+        """
+        self.awaited = True
         try:
             await self.done.wait()
         except trio.Cancelled:
             self.wanted = False
             raise
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame
 
 
 class Outgoing(Half):
@@ -157,14 +172,19 @@ class Outgoing(Half):
     async def call(self, event: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- a contract
         """Send an event and wait for its acknowledgement.
 
+        The answer comes behind what the client has sent before it. A function that keeps the connection's other
+        messages waiting, as every async one does until it returns, may keep the answer waiting with them: when
+        ``inbox`` messages wait, the client is not read. Where a client talks much, call from a task of its own
+        (``connection.start_soon``).
+
         Args:
-            timeout: seconds; None takes ``servers.websocket.server.call_timeout``.
+            timeout: seconds for all of it; None takes ``servers.websocket.server.call_timeout``.
 
         Returns:
             what the client answered with: nothing gives None, one value itself, several a list.
 
         Raises:
-            trio.TooSlowError: no answer came in time.
+            trio.TooSlowError: no answer came in time, or the client did not even take the question.
             trio.WouldBlock: ``max_calls`` calls are waiting already.
             ConnectionClosed: the client is gone, or went while this waited.
             TypeError, ValueError: the parser can't carry the arguments.
@@ -172,13 +192,16 @@ class Outgoing(Half):
         if self._calls is None:
             self._calls = Calls(self._application.options.max_calls)
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._until_writable()
-        with self._calls.pending() as slot:
-            later = self._put(Event(event, args, slot.number), waited=True)
-            if later is not None:
-                await later.wait()
-            with trio.fail_after(self._application.options.call_timeout if timeout is None else timeout):
+        with trio.move_on_after(self._application.options.call_timeout if timeout is None else timeout):
+            await self._until_writable()
+            with self._calls.pending() as slot:
+                later = self._put(Event(event, args, slot.number), waited=True)
+                if later is not None:
+                    await later.wait()
                 return await slot.wait()
+        if self._paused:
+            raise trio.TooSlowError("no answer was read: so many messages wait for this connection that it is paused")
+        raise trio.TooSlowError("no answer in time")
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -245,8 +268,7 @@ class Outgoing(Half):
                         if changed is None or not later.wanted:
                             later.lost = False
                         elif self._takes_late():
-                            self.write(self._transformer.encode(changed, self._link.wire))
-                            later.lost = not self._takes_late()
+                            self._write_late(later, changed)
                     if trouble.caught is not None:
                         self._crashed(trouble.caught, logged=True)
                     queue.popleft()
@@ -262,19 +284,45 @@ class Outgoing(Half):
                 self._hang_up(*self._goodbye)
             self._task_done()
 
+    def _write_late(self, later: Later, packet: Message | Event | Ack) -> None:
+        """Write what the transforms have made of a message. One that can't be carried is its sender's concern, not the
+        client's: that stays."""
+        try:
+            payloads = self._transformer.encode(packet, self._link.wire)
+        except Exception as error:
+            later.error = error
+            if not later.awaited:
+                self._application.unsendable(self._whole, error)
+            return
+        self.write(payloads)
+        later.lost = not self._takes_late()
+
     def _takes_late(self) -> bool:
         """Tell whether a transform's result may be written. What was sent before a close leaves before it, too."""
         return self._state == "open" or (self._goodbye is not None and self._state == "closing")
 
     def send_soon(self, packet: Message | Event) -> None:
-        """Send, whatever waits: the overflow policy is the only limit (for broadcasts)."""
-        if self._state == "open":
-            try:
-                self._put(packet)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                self._crashed(error)
+        """Send, whatever waits: the overflow policy is the only limit (for broadcasts through transforms). A transform
+        that fails costs this connection.
+
+        Raises:
+            TypeError, ValueError, or what a parser raises: what the transforms have made of it can't be carried.
+        """
+        if self._state != "open":
+            return
+        transforms = self._application.outgoing
+        if transforms.asynchronous:
+            self._put_later(packet)
+            return
+        try:
+            changed = transforms.run(packet, self._whole)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._crashed(error)
+            return
+        if changed is not None and self._takes_late():  # a transform may have closed it
+            self.write(self._transformer.encode(changed, self._link.wire))
 
     def write(self, payloads: Sequence[Payload]) -> None:
         """Write what is encoded already, all of it together; over the limit the policy decides."""

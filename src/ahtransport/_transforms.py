@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ahtransport._connection import Connection
 
-__all__ = ["Direction", "Envelope", "Transforms", "is_async"]
+__all__ = ["Direction", "Envelope", "Transforms", "close_unawaited", "is_async"]
 
 Direction: TypeAlias = Literal["incoming", "outgoing"]
 
@@ -53,11 +53,19 @@ class Transforms:
         self.asynchronous = self.asynchronous or is_async(function)
 
     def run(self, packet: Message | Event, connection: Connection) -> Message | Event | None:
-        """Run plain functions. None: the message is dropped."""
+        """Run plain functions. None: the message is dropped.
+
+        Raises:
+            TypeError: one gave something to await, so nobody knows what it would have said.
+        """
         envelope = _open(packet, connection)
         for function in self.functions:
-            if function(envelope) is False:
+            verdict = function(envelope)
+            if verdict is False:
                 return None
+            if verdict is not None and hasattr(verdict, "__await__"):
+                close_unawaited(verdict)
+                raise TypeError("a transform that gives something to await has to be an async function itself")
         return _seal(packet, envelope)
 
     async def run_async(self, packet: Message | Event, connection: Connection) -> Message | Event | None:
@@ -77,6 +85,12 @@ def is_async(function: object) -> bool:
     if isinstance(function, type):
         return False  # calling it makes an object, whatever that can do then
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def close_unawaited(result: object) -> None:
+    """Close what nobody is going to await: Python warns of coroutines that are just forgotten."""
+    if hasattr(result, "close"):
+        result.close()
 
 
 def _open(packet: Message | Event, connection: Connection) -> Envelope:
