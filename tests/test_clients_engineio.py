@@ -152,6 +152,13 @@ async def test_numbered_messages_both_ways(generation: int, mode: str) -> None:
     assert await ours(generation, mode, "fire") == [expected] * 8
 
 
+@each
+async def test_much_at_once(generation: int, mode: str) -> None:
+    """An upgrade does not wait for the application, nor the application for the upgrade."""
+    transport = "polling" if mode == "polling" else "websocket"
+    assert await ours(generation, mode, "load") == [{"transport": transport, "count": 60, "inOrder": True}]
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 async def test_a_last_word_at_any_time_of_an_upgrade(generation: int) -> None:
     expected = {"messages": ["the last word"], "reason": "transport close"}

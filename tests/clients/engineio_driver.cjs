@@ -195,6 +195,16 @@ const SCENARIOS = {
     }
   },
 
+  /** Much at once in both directions, while it would like to upgrade: it waits for its POST, and does not poll then. */
+  async load() {
+    const client = connect();
+    await next(client, 'open');
+    const rest = 'x'.repeat(100_000);
+    for (let i = 0; i < 60; i += 1) client.write(`${i} ${rest}`);
+    await until(() => client.messages.length === 60);
+    record({ transport: client.transport.name, ...counted(client.messages.map((message) => parseInt(message, 10))) });
+  },
+
   /** The server says a last word and closes, at any time of an upgrade. */
   async bow() {
     for (let delay = 0; delay < 24; delay += 1) {

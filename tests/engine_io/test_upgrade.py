@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -14,7 +14,11 @@ from ahtransport import ConnectionClosed
 from engine_io.support import Polling, arena
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ahtransport import Connection
     from ahtransport.testing import HttpResponse, WebSocketClient
+    from engine_io.support import Arena
 
 
 async def ended(socket: WebSocketClient) -> tuple[int, str]:
@@ -23,6 +27,13 @@ async def ended(socket: WebSocketClient) -> tuple[int, str]:
         await socket.receive()
     assert socket.closed is not None
     return socket.closed
+
+
+async def messages(socket: WebSocketClient) -> AsyncIterator[str | bytes]:
+    """Read to the end."""
+    with suppress(ConnectionClosed):
+        while True:
+            yield await socket.receive()
 
 
 async def test_c1_upgrade(autojump_clock: object) -> None:
@@ -325,38 +336,93 @@ async def test_leaving_while_upgrading(autojump_clock: object) -> None:
         await place.until(lambda: place.closed)
 
 
-async def test_an_upgrade_while_a_post_is_stuck(autojump_clock: object) -> None:
-    """The application takes no more: neither from the POST nor, after the move, from the WebSocket."""
-    gate = trio.Event()
-    seen: list[str] = []
+class Stuck:
+    """An application that takes nothing before its gate opens, and what it has seen then."""
 
-    async def handler(connection: object) -> None:
-        if len(place.opened) == 1:
-            await gate.wait()
-        async for message in place.opened[-1]:
-            seen.append(message)
-            await place.opened[-1].send(message)
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+        self.seen: list[str] = []
+        self.place: Arena
 
-    async with arena(handler=handler, inbox=4) as place, trio.open_nursery() as nursery:
+    async def __call__(self, connection: Connection) -> None:
+        if len(self.place.opened) == 1:
+            await self.gate.wait()
+        async for message in connection:
+            self.seen.append(message)
+            await connection.send(message)
+
+
+TEN = [f"4{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("limits", [{}, {"message_rate": 1000, "rate_patience": 0}])
+async def test_an_upgrade_while_a_post_is_stuck(limits: dict[str, Any], autojump_clock: object) -> None:
+    """The application takes no more: neither from the POST nor, after the move, from the WebSocket. The client
+    waits for its POST before it moves, and has its answer; what the POST brought comes first all the same."""
+    app = Stuck()
+    async with arena(handler=app, inbox=4, **limits) as place, trio.open_nursery() as nursery:
+        app.place = place
         client = await place.open()
         answers: list[HttpResponse] = []
 
         async def post() -> None:
-            answers.append(await client.post("\x1e".join(f"4{number}" for number in range(10))))
+            answers.append(await client.post("\x1e".join(TEN)))
 
         nursery.start_soon(post)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not answers  # as long as nothing else waits for it
         socket = await client.probe()
         await trio.testing.wait_all_tasks_blocked()
+        assert [answer.body for answer in answers] == [b"ok"]
+        await socket.send("5")
+        await socket.send("4by websocket")
+        await trio.testing.wait_all_tasks_blocked()
+        assert place.opened[0].transport == "websocket"
+        app.gate.set()
+        assert [await socket.receive() for _ in range(11)] == [*TEN, "4by websocket"]
+        await socket.send("4and on")
+        assert await socket.receive() == "4and on"
+        await socket.close()
+
+
+async def test_an_upgrade_that_fails_while_a_post_is_stuck(autojump_clock: object) -> None:
+    """The next POST waits for what the first has left."""
+    app = Stuck()
+    async with arena(handler=app, inbox=4) as place, trio.open_nursery() as nursery:
+        app.place = place
+        client = await place.open()
+        nursery.start_soon(client.send, *TEN)
+        await trio.testing.wait_all_tasks_blocked()
+        socket = await client.probe()
+        await trio.testing.wait_all_tasks_blocked()
+        await socket.close()
+        nursery.start_soon(client.send, "4later")
+        await trio.testing.wait_all_tasks_blocked()
+        app.gate.set()
+        await place.until(lambda: len(app.seen) == 11)
+        assert app.seen == [*map(str, range(10)), "later"]
+        place.opened[0].close()
+
+
+@pytest.mark.parametrize("end", ["a packet that only servers send", "the application closes"])
+async def test_what_an_answered_post_has_left_may_end_the_session(end: str, autojump_clock: object) -> None:
+    app = Stuck()
+    async with arena(handler=app, inbox=4) as place, trio.open_nursery() as nursery:
+        app.place = place
+        client = await place.open()
+        nursery.start_soon(client.send, *TEN, "2")
+        await trio.testing.wait_all_tasks_blocked()
+        socket = await client.probe()
         await socket.send("5")
         await trio.testing.wait_all_tasks_blocked()
-        assert not answers
-        assert place.opened[0].transport == "websocket"
-        gate.set()
-        assert [await socket.receive() for _ in range(10)] == [f"4{number}" for number in range(10)]
-        await socket.send("4by websocket")
-        assert await socket.receive() == "4by websocket"
-        assert [answer.body for answer in answers] == [b"ok"]
-        await socket.close()
+        if end == "the application closes":
+            place.opened[0].close(4001)
+        app.gate.set()
+        async for _ in messages(socket):
+            pass
+        assert socket.closed is not None
+        assert socket.closed[0] == (4001 if end == "the application closes" else 1002)
+        await place.until(lambda: place.closed)
 
 
 async def test_backpressure_after_the_move(autojump_clock: object) -> None:

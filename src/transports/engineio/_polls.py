@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 from ahtransport.transports.engineio import _codec as codec
@@ -16,7 +16,7 @@ from ahtransport.transports.engineio._state import SessionState, State
 from ahtransport.abc import Later, Payload, ProtocolError, Reject, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from ahtransport.abc import Pacer, Request
 
@@ -40,6 +40,9 @@ def _is_utf8(content_type: str) -> bool:
     return content_type.partition(";")[0].strip() != "application/octet-stream" and (
         charset is None or charset[1] in ("utf-8", "utf8", "us-ascii")
     )
+
+
+_Pace: TypeAlias = "Callable[[], Awaitable[None]]"
 
 
 class Polls(SessionState):
@@ -132,6 +135,8 @@ class Polls(SessionState):
         self._posting = True
         if self._pacer is not None:
             return self._post_paced(request, self._pacer)
+        if self._owing is not None:
+            return self._post_slowly(request, None)
         body = request.read_now(self._core.options.max_length)
         packets = None
         if body is not None:
@@ -149,10 +154,10 @@ class Polls(SessionState):
         try:
             if packets is None:
                 packets = self._decode(await request.read(self._core.options.max_length))
+                await self._settled()
             else:
                 await self._turn()
-            while not self._receive_all(packets):
-                await self._turn()
+            await self._accept(packets, None)
         except BaseException as error:
             self._post_failed(error)
             raise
@@ -171,20 +176,53 @@ class Polls(SessionState):
             body = await request.read(self._core.options.max_length)
             packets = self._decode(body)
             size = len(body) // max(len(packets), 1)
-            while packets:
-                await self._pace(pacer, size)
-                packet = packets.popleft()
-                one = deque([packet])
-                while not self._receive_all(one):
-                    await self._turn()
-                if packet.kind is Kind.CLOSE:
-                    break
+            await self._settled()
+            await self._accept(packets, partial(self._pace, pacer, size))
         except BaseException as error:
             if isinstance(error, Reject) and error.status == 429:
                 self.fail(error.reason, 1008)
             self._post_failed(error)
             raise
         return self._posted()
+
+    async def _accept(self, packets: deque[Packet], pace: _Pace | None, *, owed: bool = False) -> None:
+        """Take the packets of a POST, each after ``pace`` where the client may send only so fast.
+
+        One that an upgrade waits for is answered all the same, and the rest is ``owed``: until it has that answer the
+        client does not poll, so an application that waits for the client to read would wait for ever.
+        """
+        while packets:
+            if pace is not None:
+                await pace()
+            some = packets if pace is None else deque([packets[0]])
+            while not self._receive_all(some):
+                if self._noop_at < inf and not owed:
+                    self._owing = trio.Event()
+                    self._core.start_soon(self._settle, packets, pace, self._owing)
+                    return
+                await self._turn()
+            if pace is None or packets.popleft().kind is Kind.CLOSE:
+                return  # what follows a goodbye is for nobody
+
+    async def _settle(self, packets: deque[Packet], pace: _Pace | None, settled: trio.Event) -> None:
+        """Take what is left of a POST that has been answered; whatever comes after it waits for that."""
+        try:
+            await self._accept(packets, pace, owed=True)
+        except Reject:
+            self.fail("a POST failed")  # unless the session has ended anyway
+        except BaseException:
+            self.fail("a POST failed")
+            raise
+        finally:
+            self._owing = None
+            settled.set()
+            if self._taking is None and self._socket is not None:
+                self._socket.resume()
+
+    async def _settled(self) -> None:
+        """Wait until nothing is left of a POST that has been answered."""
+        if self._owing is not None:
+            await self._owing.wait()
 
     async def _pace(self, pacer: Pacer, size: int) -> None:
         self._slowed = True

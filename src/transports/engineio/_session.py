@@ -135,7 +135,7 @@ class Session(Polls):
     def resume(self) -> None:
         """Take messages again."""
         self._take_again()
-        if self._socket is not None:
+        if self._socket is not None and self._owing is None:
             self._socket.resume()
 
     def _take_again(self) -> None:
@@ -146,7 +146,7 @@ class Session(Polls):
 
     def listened_since(self) -> float:
         """Tell since when the client has been listened to without a break; inf: it is not, for now."""
-        if self._taking is not None or self._slowed:
+        if self._taking is not None or self._slowed or self._owing is not None:
             return inf
         socket = self._socket
         return self._listened_at if socket is None else max(self._listened_at, socket.read_since)
@@ -215,6 +215,9 @@ class Session(Polls):
             if self._noop_at == inf:
                 self._noop_at = self._core.now()
                 self._ring()  # a poll that waits looks at the time again
+                if self._taking is not None:  # as does a POST
+                    self._taking.set()
+                    self._taking = trio.Event()
 
     def upgrade(self, socket: WebSocket) -> bool:
         """Move to the WebSocket: what waits goes first. False: it is not the one that may, or no longer."""
@@ -237,7 +240,7 @@ class Session(Polls):
             return True
         self._heartbeat.fetched()
         self._ring()
-        if self._taking is not None:
+        if self._taking is not None or self._owing is not None:
             socket.pause()
         self._transformer.moved(self)
         if not socket.buffered:

@@ -93,6 +93,7 @@ class SessionState:
         "_heartbeat",
         "_listened_at",
         "_noop_at",
+        "_owing",
         "_pacer",
         "_polling",
         "_posting",
@@ -135,6 +136,7 @@ class SessionState:
         self._buffered = 0
         self._polling: Later | None = None  # the poll that waits
         self._posting = False
+        self._owing: trio.Event | None = None  # set when what an answered POST has left is taken
         self._taking: trio.Event | None = None  # for POSTs that wait until the application takes messages again
         self._listened_at = -inf  # when it took messages again, or a POST that was held up went on
         self._slowed = False  # whether a POST is held up now because the client sends too fast
