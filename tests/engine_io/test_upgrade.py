@@ -410,7 +410,7 @@ async def test_what_an_answered_post_has_left_may_end_the_session(end: str, auto
     async with arena(handler=app, inbox=4) as place, trio.open_nursery() as nursery:
         app.place = place
         client = await place.open()
-        nursery.start_soon(client.send, *TEN, "2")
+        nursery.start_soon(client.post, "\x1e".join([*TEN, "2"]))
         await trio.testing.wait_all_tasks_blocked()
         socket = await client.probe()
         await socket.send("5")
