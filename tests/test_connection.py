@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from ahtransport import Connection, ConnectionClosed, Server
-from ahtransport.testing import Record, connect_websocket, memory_host
+from ahtransport.testing import Record, WebSocketClient, connect_websocket, memory_host
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -19,6 +21,38 @@ def make_server(handler: Any = None, **options: Any) -> Server:
 
 
 # -- reading
+
+
+async def test_a_parser_whose_error_can_not_be_put_into_words(caplog: pytest.LogCaptureFixture) -> None:
+    """The message is dropped, and the connection lives."""
+
+    class Speechless(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    class Parser:
+        binary = False
+
+        def encode(self, value: Any) -> bytes:
+            return json.dumps(value).encode()
+
+        def decode(self, data: str | bytes) -> Any:
+            if "bad" in str(data):
+                raise Speechless
+            return json.loads(data)
+
+    server = Server(config={}, parser=Parser())
+    record = Record(server)
+    server.on_message(lambda connection, message: connection.send_nowait(message))
+    caplog.set_level(logging.INFO, "ahtransport")
+    async with memory_host(server) as host:
+        socket = await WebSocketClient.connect(host.stream())
+        await socket.send('"bad"')
+        await socket.send('"good"')
+        assert await socket.receive() == '"good"'
+        assert [type(error) for _, error in record.errors] == [Speechless]
+        await socket.close()
+    assert "Speechless, which can't be put into words: RuntimeError" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["cancelled", "given a message"])

@@ -88,6 +88,24 @@ def test_f14_there_are_only_so_many_kinds() -> None:
     assert len(limiter._suppressed) <= 1000
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+def test_what_can_not_be_put_into_words() -> None:
+    """It is said what that was: who writes to the log must not fail because of what there is to say."""
+    entry = record("%s sent %.200s", "a client", Speechless())
+    assert LogFilter().filter(entry)
+    text = "%s sent %.200s (of str, Speechless, which can't be put into words: RuntimeError)"
+    assert entry.getMessage() == text
+    entry = record(Speechless())  # type: ignore[arg-type]
+    assert LogFilter().filter(entry)
+    assert entry.getMessage() == "Speechless (of nothing, which can't be put into words: RuntimeError)"
+
+
 def test_loggers_are_filtered_once(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("ahtransport", "ahtransport.test", "ahtransport.test"):
         logger = get_logger(name)

@@ -106,7 +106,7 @@ class LogFilter(logging.Filter):
             return False
         suppressed = self._suppressed.pop(kind, 0)
         note = f" ({suppressed} more of this kind suppressed)" if suppressed else ""
-        record.msg = escaped(record.getMessage(), MAX_LINE - len(note)) + note
+        record.msg = escaped(_text(record), MAX_LINE - len(note)) + note
         record.args = ()
         for name, value in extras(record).items():
             if isinstance(value, str):
@@ -114,6 +114,17 @@ class LogFilter(logging.Filter):
         if suppressed:
             record.__dict__["suppressed"] = suppressed
         return True
+
+
+def _text(record: logging.LogRecord) -> str:
+    """Give what a record says. Something in it may be of the application's making, and fail when it is put into words:
+    that must not become a failure of whoever has something to say."""
+    try:
+        return record.getMessage()
+    except Exception as error:
+        what = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        kinds = ", ".join(type(one).__name__ for one in record.args or ())
+        return f"{what} (of {kinds or 'nothing'}, which can't be put into words: {type(error).__name__})"
 
 
 def _kind(record: logging.LogRecord) -> object:
