@@ -227,6 +227,17 @@ async def test_a_scrape(variant: Variant, accept: str) -> None:
         REGISTRY.unregister(own)
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text;version=abc", "text/plain;version==", "text/plain;version=1.x, */*"]
+)
+async def test_a_format_that_can_not_be_read_is_the_text(accept: str) -> None:
+    async with memory_host(Server(config={}, metrics="/metrics")) as host:
+        answer = await fetch(host.stream(), "GET", "/metrics", [("Accept", accept)])
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert any(one.name == "ahtransport_rooms" for one in text_string_to_metric_families(answer.body.decode()))
+
+
 async def test_there_are_none_unless_asked_for() -> None:
     for options in ({}, {"metrics": False}, {"metrics": ""}):
         server = Server(config={}, port=0, **options)

@@ -64,7 +64,7 @@ class Metrics:
         if not self._may_read(request):
             raise Reject(403, "not for this address")
         told = _Told(list(families(await self._statistics(), self._version)))
-        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        encode, kind = _encoder(request.headers.get("accept", ""))
         # In a thread: the program's own collectors may take their time, and those of the process read files.
         body = await trio.to_thread.run_sync(encode, told)
         return Response(200, body, [("Content-Type", kind), ("Cache-Control", "no-store")])
@@ -73,6 +73,14 @@ class Metrics:
         if any(name in request.headers for name in _FORWARDED) and not is_proxy(request.peer[0], self._proxies):
             return False  # whoever it was handed on for, it is not the address that the connection comes from
         return self._readers.knows(request.remote_ip)
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    """Choose how to write; a header that the package can't read asks for nothing, which is Prometheus' text."""
+    try:
+        return choose_encoder(accept)
+    except Exception:  # it fails in whatever way
+        return choose_encoder("")
 
 
 class _Told:
