@@ -332,18 +332,74 @@ async def test_websockets_elsewhere_are_refused() -> None:
 
 
 async def test_middleware_that_answers_an_upgrade_refuses_it() -> None:
+    """The client gets the answer as it is, except where it would say that all went well."""
+
     async def pieces() -> Any:
         yield b"x"
+        yield b"y"
 
-    answers = [Response.text(200, "a page"), Response(204), Response(200, pieces(), length=1), Response.text(410, "no")]
+    elsewhere, sent = [("Location", "/login")], list[bool]()
+    counted = Response(200, pieces(), length=2)
+    counted.on_sent = sent.append
+    answers = [
+        (Response.text(200, "a page"), 403, b"a page"),
+        (Response(204), 403, b""),
+        (counted, 403, b"xy"),
+        (Response(503, pieces(), length=2), 503, b"xy"),
+        (Response(302, b"", elsewhere), 302, b""),
+        (Response(307, "over there", elsewhere), 307, b"over there"),
+        (Response(302, "where?"), 403, b"where?"),
+        (Response.text(410, "no"), 410, b"no"),
+        (Response.json(401, {"error": "who?"}, [("WWW-Authenticate", "Basic")]), 401, b'{"error":"who?"}'),
+    ]
+    given: list[Response] = []
+
+    def answer(request: Request) -> Response:
+        request.response_headers.append(("X-From", "middleware"))
+        return given[-1]
+
     server = make_server()
-    server.use(lambda request: answers.pop(0))
+    server.use(answer)
     async with memory_host(server) as host:
-        for status, reason in ((403, "a page"), (403, "Forbidden"), (403, "Forbidden"), (410, "no")):
+        for response, status, body in answers:
+            given.append(response)
             with pytest.raises(Refused) as refused:
                 await WebSocketClient.connect(host.stream())
-            assert refused.value.response.status == status
-            assert refused.value.response.json() == {"error": reason}
+            got = refused.value.response
+            assert (got.status, got.body) == (status, body)
+            for name, value in [*response.headers, ("X-From", "middleware")]:
+                assert got.headers[name] == value
+        assert sent == [True]
+        assert given[0].status == 200  # it may be used again
+        assert server.statistics().refused == {403: 4, 503: 1, 302: 1, 307: 1, 410: 1, 401: 1}
+
+
+@pytest.mark.parametrize("place", ["authorize", "use"])
+async def test_a_refusal_in_a_nursery_is_a_refusal(place: str) -> None:
+    """trio makes a group of it."""
+
+    async def refuse(request: Request) -> None:
+        async with trio.open_nursery(), trio.open_nursery():
+            raise Reject(401, "a token is required", [("WWW-Authenticate", "Bearer")])
+
+    async def fail(request: Request) -> None:
+        async with trio.open_nursery():
+            raise ValueError("on purpose")
+
+    for function, status in ((refuse, 401), (fail, 403 if place == "authorize" else 500)):
+        server = make_server()
+        getattr(server, place)(function)
+        async with memory_host(server) as host:
+            with pytest.raises(Refused) as refused:
+                await WebSocketClient.connect(host.stream())
+            got = refused.value.response
+            assert got.status == status
+            if function is refuse:
+                assert got.json() == {"error": "a token is required"}
+                assert got.headers["www-authenticate"] == "Bearer"
+                assert server.statistics().refused == {401: 1}
+            if place == "use":
+                assert (await fetch(host.stream(), "GET", "/")).status == status
 
 
 async def test_the_pathname_is_as_configured() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, TypeVar
 
-from ahtransport._errors import Reject
+from ahtransport._errors import Answered, Reject
 from ahtransport._http import Later, Response
 from ahtransport._mount import COUNTED
 from ahtransport._observing import Observing
@@ -124,8 +124,7 @@ class Answering(Observing):
     async def _upgrade_after_middleware(self, request: Request, socket: WebSocket) -> Receiver:
         response = await self.middleware.run(request)
         if response is not None:
-            text = response.body.decode("utf-8", "replace") if isinstance(response.body, bytes) else ""
-            raise Reject(response.status if response.status >= 400 else 403, text[:500])
+            raise Answered(_refusing(response))
         given = self._take_upgrade(request, socket)
         return await given if isinstance(given, Awaitable) else given
 
@@ -159,3 +158,14 @@ class Answering(Observing):
         other transformer is there."""
         alone = [other.pathname for other in self._mounts].count(mount.pathname) == 1
         return alone and path in (mount.pathname, f"{mount.pathname}/")
+
+
+def _refusing(response: Response) -> Response:
+    """Make a response into one that can answer an upgrade: an error as it is, and a redirect, which clients may follow
+    (RFC 6455 section 4.1); what would say that all went well says 403."""
+    redirects = response.status // 100 == 3 and any(name.lower() == "location" for name, _ in response.headers)
+    if response.status >= 400 or redirects:
+        return response
+    refusing = Response(403, response.body, response.headers, length=response.length)
+    refusing.on_sent = response.on_sent
+    return refusing

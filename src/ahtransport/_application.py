@@ -12,7 +12,7 @@ import trio
 
 from ahtransport._barrier import contained
 from ahtransport._broadcast import Broadcast
-from ahtransport._errors import Reject
+from ahtransport._errors import Reject, unwrapped
 from ahtransport._log import fields, get_logger
 from ahtransport._rooms import PacedRooms, Rooms
 from ahtransport._transforms import Transforms, close_unawaited, is_async
@@ -142,8 +142,10 @@ class Application:
                     verdict = authorizer(request)
                     if inspect.isawaitable(verdict):
                         verdict = await verdict
-                except Reject as refusal:
-                    verdict = refusal
+                except (Reject, BaseExceptionGroup) as error:
+                    verdict = unwrapped(error)
+                    if not isinstance(verdict, Reject):
+                        raise
             if trouble.caught is not None:
                 raise Reject(403, "authorization failed")
             if patience.cancelled_caught:

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ahtransport._http import Response
+
 __all__ = [
     "ActionError",
     "AhTransportError",
+    "Answered",
     "ConfigError",
     "ConnectionClosed",
     "ProtocolError",
     "Reject",
     "RoomError",
     "UnknownTransformer",
+    "unwrapped",
 ]
 
 
@@ -93,6 +97,20 @@ class Reject(AhTransportError):
         super().__init__(f"{status} {reason}".rstrip())
 
 
+class Answered(Reject):
+    """Refuses an upgrade with a response that the application has made; other than for a :class:`Reject` of its own,
+    this may be a redirect.
+
+    Attributes:
+        response: what the client gets.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.status = response.status
+        self.response = response
+
+
 class ProtocolError(AhTransportError):
     """The peer broke the wire protocol.
 
@@ -119,3 +137,10 @@ class ActionError(AhTransportError):
     def __init__(self, text: str, status: int = 500) -> None:
         self.status = status
         super().__init__(text)
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """Give what was raised: of an exception group of one, as a nursery makes it, that one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

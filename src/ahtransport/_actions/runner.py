@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from ahtransport._actions.inputs import given_inputs, maybe_await, read_inputs
-from ahtransport._errors import ActionError, ConnectionClosed, RoomError
+from ahtransport._errors import ActionError, ConnectionClosed, RoomError, unwrapped
 from ahtransport._log import fields, get_logger
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def told(error: BaseException) -> tuple[str, int] | None:
     an integer ``status`` of an HTTP error. Any other exception's text may hold a query, a path or a secret.
     An exception group of one, as a nursery makes it, counts as that one.
     """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = unwrapped(error)
     status = getattr(error, "status", None)
     if isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599:
         reason = getattr(error, "reason", None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from ahtransport._errors import Answered
 from ahtransport._http import Response
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ async def send_pieces(channel: Channel, response: Response, *, send: bool) -> No
 
 def refusal_response(refusal: Reject) -> Response:
     """Turn a refusal into its response, as Primus does: ``{"error": reason}``."""
+    if isinstance(refusal, Answered):
+        return refusal.response
     if refusal.body is not None:
         return Response(refusal.status, refusal.body, refusal.headers)
     reason = refusal.reason or _phrase(refusal.status)

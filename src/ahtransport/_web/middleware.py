@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias
 
+from ahtransport._errors import Reject, unwrapped
 from ahtransport._http import Request, Response
 
 __all__ = ["Middleware", "MiddlewareFunction"]
@@ -114,12 +115,18 @@ class Middleware:
 
         Raises:
             TypeError: a layer gave something else.
-            Exception: whatever a layer raises, :class:`Reject` for one.
+            Exception: whatever a layer raises, :class:`Reject` for one, which a nursery may have put into a group.
         """
         for function in self._active:
-            result = function(request)
-            if inspect.isawaitable(result):
-                result = await result
+            try:
+                result = function(request)
+                if inspect.isawaitable(result):
+                    result = await result
+            except BaseExceptionGroup as group:
+                refusal = unwrapped(group)
+                if isinstance(refusal, Reject):
+                    raise refusal from None
+                raise
             if result is not None:
                 if not isinstance(result, Response):
                     name = getattr(function, "__name__", repr(function))
