@@ -84,6 +84,20 @@ async def test_removing_a_room_makes_its_members_leave() -> None:
         assert rooms.list() == ["blue"]
 
 
+async def test_who_was_taken_out_of_a_room_is_told_of() -> None:
+    async with crowd(2) as (server, (one, two)):
+        rooms, left = server.rooms, list[tuple[Connection, str]]()
+        rooms.on_leave(lambda connection, name: left.append((connection, name)))
+        for connection in (one, two):
+            rooms.join(connection, "red")
+            rooms.join(connection, "blue")
+        assert rooms.leave(one, "red")
+        assert not rooms.leave(one, "red")
+        rooms.remove("blue")
+        two.close()
+        assert left == [(one, "red")]
+
+
 async def test_the_end_of_a_connection_takes_it_out_of_its_rooms() -> None:
     async with crowd(2) as (server, (one, two)):
         for name in ("red", "blue"):

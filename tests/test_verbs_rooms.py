@@ -255,6 +255,42 @@ async def test_middleware_is_told_of_joining_and_leaving_in_order_of_priority() 
         assert seen == [(name, room, False) for room in ("defaultRoom", "otherRoom") for name in ("early", "late")]
 
 
+async def test_middleware_hears_nothing_of_a_room_that_somebody_was_taken_out_of() -> None:
+    """``server.rooms`` asks nobody; at the end the connection leaves only what it is still in."""
+    server = make()
+    seen: list[str] = []
+    server.chat.use("note", leave=lambda connection, room: seen.append(room))
+    server.configure(simultaneous_actions=3)  # which makes other rooms
+    async with running(server):
+        client = await connect(server)
+        await client.ask("roomAdd", room="otherRoom")
+        await client.ask("roomAdd", room="defaultRoom")
+        assert server.rooms.leave(client.connection, "otherRoom")
+        client.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["defaultRoom"]
+
+
+async def test_somebody_who_ends_while_leaving_is_told_of_once() -> None:
+    server = make()
+    seen: list[str] = []
+
+    async def note(connection: Connection, room: str) -> None:
+        seen.append(room)
+        if connection.state == "open":
+            client.leave()
+            await trio.lowlevel.checkpoint()
+
+    server.chat.use("note", leave=note)
+    async with running(server):
+        client = await connect(server)
+        await client.ask("roomAdd", room="otherRoom")
+        client.send({"event": "roomLeave", "room": "otherRoom"})
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["otherRoom"]
+        assert server.chat.joined == {}
+
+
 async def test_e13_middleware_may_refuse(caplog: pytest.LogCaptureFixture) -> None:
     server = make()
 

@@ -58,16 +58,23 @@ class Rooms:
         self._max_rooms = max_rooms
         self._max_name = max_name
         self._farewells: list[Callable[[str], object]] = []
+        self._leavers: list[Callable[[Connection, str], object]] = []
 
     def on_remove(self, function: Callable[[str], object]) -> None:
         """Have ``function(name)`` called whenever a room is about to be removed; its members are still in it."""
         self._farewells.append(function)
+
+    def on_leave(self, function: Callable[[Connection, str], object]) -> None:
+        """Have ``function(connection, name)`` called whenever a connection has been taken out of a room; not of those
+        that end, nor of a room that is removed."""
+        self._leavers.append(function)
 
     def take_over(self, other: Rooms) -> None:
         """Have the rooms that ``other`` keeps, and call those whom it calls."""
         for name in other._kept:
             self.add(name)
         self._farewells += other._farewells
+        self._leavers += other._leavers
 
     def add(self, name: str) -> bool:
         """Create a room that stays while it is empty. False: it was there already.
@@ -146,6 +153,8 @@ class Rooms:
             return False
         connection._rooms.discard(name)
         self._forget(connection, name)
+        for function in self._leavers:
+            function(connection, name)
         return True
 
     def leave_all(self, connection: Connection) -> None:

@@ -66,6 +66,7 @@ class Chat:
         # The rooms that were joined here, for those who want to know when a member is gone: by then it is in none.
         self.joined: dict[Connection, set[str]] = {}
         server.rooms.on_remove(self._deleted)
+        server.rooms.on_leave(self._left)
 
     # Middleware
 
@@ -136,7 +137,7 @@ class Chat:
             if one.leave is not None:
                 await maybe_await(one.leave(connection, room))
         self._server.rooms.leave(connection, room)
-        self.joined.get(connection, set()).discard(room)
+        self._left(connection, room)  # it may have ended meanwhile: nobody is told a second time
 
     async def gone(self, connection: Connection) -> None:
         """Tell the middleware that a connection has left all its rooms by closing; what it raises is logged."""
@@ -188,6 +189,10 @@ class Chat:
                 words = changed
         await self._deliver(words)
         return True
+
+    def _left(self, connection: Connection, room: str) -> None:
+        """Somebody is in a room no more, whether by :meth:`leave` or because the application wanted it so."""
+        self.joined.get(connection, set()).discard(room)
 
     def _deleted(self, room: str) -> None:
         """A room is about to be removed: its members are told, and nobody is asked."""
