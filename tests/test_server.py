@@ -240,6 +240,38 @@ def test_plugins_that_come_with_other_options_later() -> None:
             server.configure(plugin={"first": second})
 
 
+class Shop(ActionServer):
+    """A server of a higher level."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.goods: list[str] = []
+
+
+def test_plugins_meet_the_whole_server() -> None:
+    """Of whatever level: those that the configuration names are loaded when everything is there."""
+
+    class Baker:
+        @staticmethod
+        def server(server: Shop, options: Any) -> None:
+            server.goods.append("bread")
+            server.chat.use("baker", join=lambda connection, room: None)
+            server.action_middleware("baker")
+            server.configure(starting_chat_rooms=["bakery"], simultaneous_actions=2)
+
+            @server.action
+            async def bake(connection: Any) -> dict[str, Any]:
+                return {"goods": server.goods}
+
+    server = Shop(config={}, plugin={"baker": Baker})
+    assert server.goods == ["bread"]
+    assert server.chat.names == server.runner.names == ["baker"]
+    assert (server.rooms.list(), server.runner.limit) == (["bakery"], 2)
+    assert [action.name for action in server.actions] == ["bake"]
+    assert len(server._application.on_message) == 1
+    assert [parameter for parameter in ("actions", "chat") if not hasattr(ActionServer(config={}), parameter)] == []
+
+
 # -- who answers
 
 

@@ -100,7 +100,13 @@ class Server(Answering):
         self._namespaces = self._build(None)
         if handler is not None:
             self._take(handler)
+        self.prepare()
         self._load_plugins()
+
+    def prepare(self) -> None:
+        """For servers of a higher level, your own among them: called once, when the server itself is there, and before
+        the configuration's plug-ins are loaded, which want to meet the whole of it. What they may want to use is made
+        in here, after ``super().prepare()``, rather than in ``__init__``."""
 
     def _load_plugins(self) -> None:
         """Load the plug-ins that the configuration names, those that are new in it."""

@@ -77,6 +77,10 @@ class ActionServer(Server):
         **options: Any,
     ) -> None:
         super().__init__(config=config, sessions=sessions, **options)
+
+    def prepare(self) -> None:
+        """As :meth:`Server.prepare`."""
+        super().prepare()
         self.actions = Actions()
         self.chat = Chat(self)
         self.runner = Runner(self.actions)
