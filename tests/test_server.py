@@ -124,6 +124,58 @@ def test_starting_rooms_that_the_options_do_not_allow() -> None:
         server.configure(max_name=2)
 
 
+async def test_configuring_that_fails_changes_nothing() -> None:
+    def fail(server: Server, options: Any) -> None:
+        server.configure(max_length=5)
+        server.route("/new", ask_nobody)
+        raise ValueError("on purpose")
+
+    async def ask_nobody(request: Request) -> Response:
+        return Response.text(200, "new")
+
+    server = ActionServer(config={}, starting_chat_rooms=["tea"], metrics="/metrics", api_path="/actions", port=0)
+    farewells: list[str] = []
+    server.rooms.on_remove(farewells.append)
+    before = {**vars(server)}
+    routes, limit = {**server._routes}, server.runner.limit
+    new: dict[str, Any] = {"starting_chat_rooms": ["coffee"], "api_path": "/api", "simultaneous_actions": 9}
+    for wrong in (
+        {"transformer": "nope"},
+        {"max_lenght": 5},
+        {"max_name": 3},
+        {"health": "/metrics"},
+        {"secure": True, "cert": "nowhere.pem"},
+        {"plugin": {"first": {"client": ""}, "second": {"server": fail}}},
+        {"plugin": {"third": "nowhere:b"}},
+    ):
+        with pytest.raises((ConfigError, ValueError)):
+            server.configure(**new, **wrong)
+        assert vars(server) == before
+        assert server._routes == routes
+        assert server.plugins == server._loaded == {}
+        assert (server.rooms.list(), server.runner.limit, farewells) == (["tea"], limit, [])
+    async with memory_host(server) as host:
+        socket = await WebSocketClient.connect(host.stream())
+        assert (await fetch(host.stream(), "GET", "/actions/none")).json()["error"].startswith("unknown action")
+        await socket.close()
+    server.configure(**new)
+    assert (server.rooms.list(), server.runner.limit, farewells) == (["coffee"], 9, ["tea"])
+
+
+def test_a_plugin_that_fails_may_be_tried_again() -> None:
+    def install(server: Server, options: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("not yet")
+
+    calls: list[int] = []
+    server = make_server()
+    with pytest.raises(ValueError, match="not yet"):
+        server.plugin("late", {"server": install})
+    server.plugin("late", {"server": install})
+    assert (list(server.plugins), len(calls)) == (["late"], 2)
+
+
 def test_what_is_said_of_one_transformer_of_several() -> None:
     """From wherever it comes, and however the name is written there."""
 

@@ -9,7 +9,7 @@ from ahtransport._application import Application
 from ahtransport._barrier import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from ahtransport._shared import Shared
 
@@ -85,12 +85,13 @@ class Namespaces:
         yield from self._named.values()
         yield from self._passing.values()
 
-    def moved(self, shared: Shared) -> Namespaces:
-        """Make the same namespaces, with their functions and rooms but without connections, under other options."""
+    def moved(self, shared: Shared, without: Collection[str] = ()) -> Namespaces:
+        """Make the same namespaces, with their functions and rooms (``without`` some of the root's) but without
+        connections, under other options."""
         new = Namespaces(shared)
         for name, application in self._named.items():
             new.of(name).adopt(application)
-            new.of(name).rooms.take_over(application.rooms)
+            new.of(name).rooms.take_over(application.rooms, without if application is self.root else ())
         for matcher, model in self._patterns:
             new.of(matcher).adopt(model)
         return new

@@ -76,7 +76,11 @@ class Registering(Listening):
             raise ConfigError(f"the plug-in {name!r} has neither a function `server` nor a text `client`")
         self.plugins[name] = plugin
         if callable(server):
-            server(self, self.config.servers.websocket.server)
+            try:
+                server(self, self.config.servers.websocket.server)
+            except BaseException:
+                self.plugins.pop(name, None)
+                raise
 
     def _client_plugins(self) -> dict[str, str]:
         """Give the JavaScript that plug-ins add to the generated client, by their names."""

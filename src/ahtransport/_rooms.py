@@ -17,7 +17,7 @@ from ahtransport._buckets import Bucket
 from ahtransport._errors import RoomError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from ahtransport._buckets import Rate
     from ahtransport._connection import Connection
@@ -69,9 +69,9 @@ class Rooms:
         that end, nor of a room that is removed."""
         self._leavers.append(function)
 
-    def take_over(self, other: Rooms) -> None:
-        """Have the rooms that ``other`` keeps, and call those whom it calls."""
-        for name in other._kept:
+    def take_over(self, other: Rooms, without: Collection[str] = ()) -> None:
+        """Have the rooms that ``other`` keeps, ``without`` some, and call those whom it calls."""
+        for name in other._kept.difference(without):
             self.add(name)
         self._farewells += other._farewells
         self._leavers += other._leavers

@@ -40,7 +40,7 @@ from ahtransport._web.middleware import Middleware
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from ahtransport._application import Application
     from ahtransport._http import Request, Response
@@ -137,7 +137,7 @@ class Server(Answering):
         self._limits = ServerLimits(
             limits, web.trusted_proxies, shared.deadlines, shared.counters, paces_messages=self._paces_messages
         )
-        namespaces = Namespaces(shared) if old is None else old.moved(shared)
+        namespaces = Namespaces(shared) if old is None else old.moved(shared, self._outdated_rooms())
         self._cors = Cors(options.origins, options.methods, options.credentials, options.max_age, options.exposed)
         self._mounts = []
         self._homes = {}
@@ -161,7 +161,8 @@ class Server(Answering):
 
     def configure(self, **options: Any) -> None:
         """Set options once more, before the server runs; they win over everything before them. Plug-ins that are new
-        are loaded; those that are there stay.
+        are loaded; those that are there stay. If it fails, everything is as it was before, but for what a
+        plug-in has registered by then.
 
         Raises:
             ConfigError: an option is unknown or impossible, or another plug-in has a name that is taken.
@@ -169,16 +170,31 @@ class Server(Answering):
         """
         if self._running:
             raise RuntimeError("a running server can't be configured")
-        self.config = self.config.replace(**options)
-        self._reconfiguring()
+        before = vars(self).copy()
         try:
-            self._namespaces = self._build(self._namespaces)
-        except RoomError as error:
-            raise ConfigError(f"servers.websocket.server.max_name: a room is there already: {error}") from error
-        self._load_plugins()
+            self.plugins, self._loaded, self._routes = {**self.plugins}, {**self._loaded}, {**self._routes}
+            self.config = self.config.replace(**options)
+            outdated = self._outdated_rooms()
+            try:
+                self._namespaces = self._build(self._namespaces)
+            except RoomError as error:
+                raise ConfigError(f"servers.websocket.server.max_name: a room is there already: {error}") from error
+            self._configured()
+            self._load_plugins()
+        except BaseException:
+            vars(self).update(before)
+            raise
+        for room in outdated:
+            before["_namespaces"].root.rooms.remove(room)  # which tells whoever wants to know
 
-    def _reconfiguring(self) -> None:
-        """For servers of a higher level: the options are new, and everything is about to be made of them."""
+    def _outdated_rooms(self) -> Collection[str]:
+        """For servers of a higher level: the rooms that are there because of options from before, and are not to be
+        there under the new ones, which may not even allow their names."""
+        return ()
+
+    def _configured(self) -> None:
+        """For servers of a higher level: the options are new, everything here has been made of them, and plug-ins are
+        about to be loaded. Where anything fails, the server's attributes and routes become those from before."""
 
     @property
     def _application(self) -> Application:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
@@ -110,14 +110,18 @@ class ActionServer(Server):
 
     def configure(self, **options: Any) -> None:
         """As :meth:`Server.configure`."""
-        super().configure(**options)
-        self._configured()
+        limits = self.runner.limit, self.runner.timeout
+        try:
+            super().configure(**options)
+        except BaseException:
+            self.runner.limit, self.runner.timeout = limits
+            raise
 
-    def _reconfiguring(self) -> None:
-        for room in self._starting_rooms - {*self.config.general.starting_chat_rooms}:
-            self.rooms.remove(room)  # now, since the new options may not allow its name
+    def _outdated_rooms(self) -> Collection[str]:
+        return self._starting_rooms - {*self.config.general.starting_chat_rooms}
 
     def _configured(self) -> None:
+        super()._configured()
         general = self.config.general
         for room in general.starting_chat_rooms:
             try:
