@@ -7,6 +7,7 @@ import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
 
 import trio
 
@@ -72,8 +73,8 @@ class Application:
         self.incoming = Transforms()
         self.outgoing = Transforms()
         self.dropped = 0  # messages that the overflow policy "drop" has dropped
-        self._events: dict[str, EventHandler] = {}
-        self._catch_all: EventHandler | None = None
+        self._events: dict[str | None, EventHandler] = {}  # None: every event without a function of its own
+        self._heirs: WeakSet[Application] = WeakSet()  # those that have adopted this one
         #: Called when the last connection has gone; set for namespaces that come and go.
         self.on_empty: Callable[[Application], None] | None = None
 
@@ -83,7 +84,15 @@ class Application:
         self.on_open, self.on_message, self.on_close = other.on_open, other.on_message, other.on_close
         self.on_error, self.authorizers = other.on_error, other.authorizers
         self.incoming, self.outgoing = other.incoming, other.outgoing
-        self._events, self._catch_all = other._events, other._catch_all
+        self._events = other._events
+        other._heirs.add(self)
+
+    def part(self) -> None:
+        """Keep the functions that there are by now: what is registered from now on is no longer shared."""
+        self.on_open, self.on_message, self.on_close = [*self.on_open], [*self.on_message], [*self.on_close]
+        self.on_error, self.authorizers = [*self.on_error], [*self.authorizers]
+        self.incoming, self.outgoing = self.incoming.copy(), self.outgoing.copy()
+        self._events = {**self._events}
 
     def handle(self, function: Callable[[Connection], Awaitable[object]]) -> None:
         """Run a function once per connection.
@@ -99,29 +108,29 @@ class Application:
         if self.on_message:
             raise TypeError(BOTH)
         self.handler = function
+        for heir in self._heirs:
+            if heir.on_message is self.on_message:  # else it has parted
+                heir.handler = function
 
     # -- events
 
     @property
     def has_events(self) -> bool:
         """Whether any function waits for events."""
-        return bool(self._events) or self._catch_all is not None
+        return bool(self._events)
 
     def add_event(self, name: str, function: Callable[..., Any]) -> None:
         """Have ``function`` called for an event; ``"*"`` is every event without a function of its own."""
         handler = EventHandler(function, not is_async(function), name == "*")
-        if handler.catch_all:
-            self._catch_all = handler
-        else:
-            self._events[name] = handler
+        self._events[None if handler.catch_all else name] = handler
 
     def event_handler(self, name: str) -> EventHandler | None:
         """Find the function for an event."""
-        return self._events.get(name, self._catch_all)
+        return self._events.get(name) or self._events.get(None)
 
     def handles(self, name: str) -> bool:
         """Tell whether events of this name go to a function: its own, or the catch-all where nothing takes messages."""
-        return name in self._events or (self._catch_all is not None and self.handler is None and not self.on_message)
+        return name in self._events or (None in self._events and self.handler is None and not self.on_message)
 
     # -- what happens to connections
 

@@ -29,11 +29,16 @@ class Listening:
     def _application(self) -> Application:
         raise NotImplementedError
 
+    @property
+    def _lasting(self) -> Application:
+        """The same for who registers something: a namespace that comes and goes is there to stay then."""
+        return self._application
+
     def on_open(self, function: _F) -> _F:
         """Call ``function(connection)`` for each new connection, before its first message. A plain function runs at
         once; an async one runs in the connection's worker, and messages wait for it. A handler that iterates begins
         when all of them are done, if the connection is still open then."""
-        self._application.on_open.append((function, not is_async(function)))
+        self._lasting.on_open.append((function, not is_async(function)))
         return function
 
     def on_message(self, function: _F) -> _F:
@@ -46,12 +51,12 @@ class Listening:
         """
         if self._application.handler is not None:
             raise TypeError(BOTH)
-        self._application.on_message.append((function, not is_async(function)))
+        self._lasting.on_message.append((function, not is_async(function)))
         return function
 
     def on_close(self, function: _F) -> _F:
         """Call ``function(connection, code, reason)`` once per connection, after everything else of it has ended."""
-        self._application.on_close.append((function, not is_async(function)))
+        self._lasting.on_close.append((function, not is_async(function)))
         return function
 
     def on_error(self, function: _F) -> _F:
@@ -59,7 +64,7 @@ class Listening:
         fails; both are logged anyway."""
         if is_async(function):
             raise TypeError("on_error takes a plain function")
-        self._application.on_error.append(function)
+        self._lasting.on_error.append(function)
         return function
 
     def on(self, event: str) -> Callable[[_F], _F]:
@@ -68,7 +73,7 @@ class Listening:
         its own; its function gets the event's name before the arguments."""
 
         def register(function: _F) -> _F:
-            self._application.add_event(event, function)
+            self._lasting.add_event(event, function)
             return function
 
         return register
@@ -76,7 +81,7 @@ class Listening:
     def authorize(self, function: _F) -> _F:
         """Ask ``function(request)`` before a client may connect. It refuses by raising ``Reject`` (with its status,
         reason and headers, such as ``WWW-Authenticate``) or by returning False, which is 401."""
-        self._application.authorizers.append(function)
+        self._lasting.authorizers.append(function)
         return function
 
     def transform(self, direction: Direction, function: Callable[[Envelope], Any]) -> None:
@@ -88,7 +93,7 @@ class Listening:
         """
         if direction not in ("incoming", "outgoing"):
             raise ValueError(f'a transform is "incoming" or "outgoing", not {direction!r}')
-        (self._application.incoming if direction == "incoming" else self._application.outgoing).add(function)
+        (self._lasting.incoming if direction == "incoming" else self._lasting.outgoing).add(function)
 
     @property
     def connections(self) -> Mapping[str, Connection]:
@@ -122,12 +127,17 @@ class Listening:
 class Namespace(Listening):
     """A namespace of Socket.IO: ``server.of("/admin")``. Clients of other transformers are all in ``"/"``."""
 
-    def __init__(self, find: Callable[[], Application]) -> None:
+    def __init__(self, find: Callable[[], Application], keep: Callable[[], Application]) -> None:
         self._find_application = find
+        self._keep_application = keep
 
     @property
     def _application(self) -> Application:
         return self._find_application()
+
+    @property
+    def _lasting(self) -> Application:
+        return self._keep_application()
 
     @property
     def name(self) -> str:
@@ -140,5 +150,5 @@ class Namespace(Listening):
         Raises:
             TypeError: it is no async function, or messages go to ``on_message`` already.
         """
-        self._application.handle(function)
+        self._lasting.handle(function)
         return function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ahtransport._application import Application
@@ -11,6 +12,7 @@ from ahtransport._barrier import contained
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from ahtransport._rooms import Rooms
     from ahtransport._shared import Shared
 
 __all__ = ["Matcher", "Namespaces"]
@@ -34,18 +36,12 @@ class Namespaces:
         self._passing: dict[str, Application] = {}
 
     def of(self, matcher: Matcher) -> Application:
-        """Give the namespace of this name, or the model of all that a pattern allows; made when it is not there yet.
-
-        Raises:
-            ValueError: a name does not begin with a slash.
-        """
+        """Give the namespace of this name, which is there to stay, or the model of all that a pattern allows; made when
+        it is not there yet."""
         if isinstance(matcher, str):
-            name = matcher if matcher.startswith("/") else f"/{matcher}"
+            name = _full(matcher)
             if name not in self._named:
-                passing = self._passing.pop(name, None)
-                if passing is not None:
-                    passing.on_empty = None
-                self._named[name] = passing or Application(self.shared, name)
+                self._keep(self._known(name) or Application(self.shared, name))
             return self._named[name]
         for known, model in self._patterns:
             if known == matcher:
@@ -54,17 +50,43 @@ class Namespaces:
         self._patterns.append((matcher, model))
         return model
 
+    def seen(self, matcher: Matcher) -> Application:
+        """Do the same for who only looks at it, or talks to those in it: one that a pattern allows is as it is, or as
+        it would begin, and does not stay because of that."""
+        return (self._known(_full(matcher)) if isinstance(matcher, str) else None) or self.of(matcher)
+
     def find(self, name: str) -> Application | None:
         """Find the namespace that a client asks for; one that a pattern allows begins to exist."""
+        found = self._known(name)
+        if found is not None and name not in self._named and name not in self._passing:
+            self._passing[name] = found
+            found.on_empty = self._leave
+        return found
+
+    def _known(self, name: str) -> Application | None:
+        """Give a namespace that is there, or as it would begin where a pattern allows it; else None."""
         found = self._named.get(name) or self._passing.get(name)
         if found is None:
-            for matcher, model in self._patterns:
-                if _matches(matcher, name):
-                    found = self._passing[name] = Application(self.shared, name)
-                    found.adopt(model)
-                    found.on_empty = self._leave
-                    break
+            model = self.model(name)
+            if model is not None:
+                found = Application(self.shared, name)
+                found.adopt(model)
+                found.rooms.on_keep = partial(self._keep_rooms, name)
         return found
+
+    def _keep(self, application: Application) -> None:
+        """Have a namespace stay when nobody is in it. One that a pattern allows goes its own way from now on."""
+        self._passing.pop(application.name, None)
+        self._named[application.name] = application
+        application.on_empty = application.rooms.on_keep = None
+        application.part()
+
+    def _keep_rooms(self, name: str, rooms: Rooms) -> None:
+        """Do the same since something is to stay in its rooms, unless others are in a namespace of that name by now."""
+        there = self._named.get(name) or self._passing.get(name)
+        if there is None or there.rooms is rooms:
+            self.of(name).rooms = rooms
+            rooms.on_keep = None
 
     def model(self, name: str) -> Application | None:
         """Find whose functions a client meets in a namespace; nothing begins to exist by it."""
@@ -95,6 +117,10 @@ class Namespaces:
         for matcher, model in self._patterns:
             new.of(matcher).adopt(model)
         return new
+
+
+def _full(name: str) -> str:
+    return name if name.startswith("/") else f"/{name}"
 
 
 def _matches(matcher: re.Pattern[str] | Callable[[str], bool], name: str) -> bool:

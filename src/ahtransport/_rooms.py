@@ -59,15 +59,23 @@ class Rooms:
         self._max_name = max_name
         self._farewells: list[Callable[[str], object]] = []
         self._leavers: list[Callable[[Connection, str], object]] = []
+        # Called when something is to stay here without any member; set for namespaces that come and go.
+        self.on_keep: Callable[[Rooms], object] | None = None
 
     def on_remove(self, function: Callable[[str], object]) -> None:
         """Have ``function(name)`` called whenever a room is about to be removed; its members are still in it."""
         self._farewells.append(function)
+        self._keep()
 
     def on_leave(self, function: Callable[[Connection, str], object]) -> None:
         """Have ``function(connection, name)`` called whenever a connection has been taken out of a room; not of those
         that end, nor of a room that is removed."""
         self._leavers.append(function)
+        self._keep()
+
+    def _keep(self) -> None:
+        if self.on_keep is not None:
+            self.on_keep(self)
 
     def take_over(self, other: Rooms, without: Collection[str] = ()) -> None:
         """Have the rooms that ``other`` keeps, ``without`` some, and call those whom it calls."""
@@ -87,6 +95,7 @@ class Rooms:
         if not known:
             self._rooms[name] = _Room(name, {})
         self._kept.add(name)
+        self._keep()
         return not known
 
     def remove(self, name: str) -> bool:

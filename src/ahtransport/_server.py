@@ -206,9 +206,13 @@ class Server(Answering):
         Args:
             namespace: its name, such as ``"/admin"``; or, for namespaces that come and go, a compiled pattern that the
                 whole name has to match, or a plain function that is given the name and says whether it will do.
+
+        A name that a pattern allows already is that namespace, with the pattern's functions, and still goes with its
+        last connection. It stays once something is registered in it, or a room added: from then on it has functions of
+        its own, to begin with those that the pattern had, and what is registered for the pattern later is not for it.
         """
-        self._namespaces.of(namespace)  # it is there from now on, whether anything is registered in it or not
-        return Namespace(lambda: self._namespaces.of(namespace))
+        self._namespaces.seen(namespace)  # any other is there from now on, whether anything is registered in it or not
+        return Namespace(lambda: self._namespaces.seen(namespace), lambda: self._namespaces.of(namespace))
 
     # -- what the application can see and do
 

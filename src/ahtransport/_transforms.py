@@ -47,6 +47,12 @@ class Transforms:
     def __bool__(self) -> bool:
         return bool(self.functions)
 
+    def copy(self) -> Transforms:
+        """Make others that are the same for now."""
+        other = Transforms()
+        other.functions, other.asynchronous = [*self.functions], self.asynchronous
+        return other
+
     def add(self, function: Callable[[Envelope], Any]) -> None:
         """Add a transform; it drops a message by returning False."""
         self.functions.append(function)

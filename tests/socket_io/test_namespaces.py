@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from ahtransport import Connection, RoomError, Server
+from ahtransport import Connection, Reject, RoomError, Server
 from socket_io.support import OPEN, hall, normal
 
 if TYPE_CHECKING:
-    from ahtransport import Request
+    from collections.abc import Callable
+
+    from ahtransport import Namespace, Request
+    from ahtransport._application import Application
     from ahtransport._namespaces import Namespaces
 
 DYNAMIC = re.compile(r"/room-\d+")
@@ -94,6 +98,7 @@ async def test_d9_a_passing_namespace_may_stay(autojump_clock: object) -> None:
     async with hall(prepare) as place:
         wire = await place.connected("/room-1")
         assert place.server.of("/room-1").name == "/room-1"
+        place.server.of("/room-1").on_close(lambda connection, code, reason: None)
         await wire.send('2/room-1,1["hi"]')
         assert await wire.receive() == '3/room-1,1["/room-1"]'
         await wire.close()
@@ -101,6 +106,167 @@ async def test_d9_a_passing_namespace_may_stay(autojump_clock: object) -> None:
         namespaces = place.server._namespaces
         assert not namespaces._passing
         assert "/room-1" in {application.name for application in namespaces}
+
+
+async def test_d9_looking_at_a_passing_namespace_does_not_make_it_stay(autojump_clock: object) -> None:
+    """D9: nor does talking to those in it, whether anybody is in it or not; clients choose its name."""
+
+    def prepare(server: Server) -> None:
+        rooms = server.of(DYNAMIC)
+        rooms.on("hi")(lambda connection: server.of(connection.namespace).emit("hi", connection.namespace))
+        rooms.on_close(lambda connection, code, reason: server.of(connection.namespace).broadcast("gone"))
+
+    async with hall(prepare) as place:
+        namespaces = place.server._namespaces
+        named = [application.name for application in namespaces]
+        for number in range(40):
+            name = f"/room-{number}"
+            handle = place.server.of(name)
+            for there in (False, True):
+                if there:
+                    wire = await place.connected(name)
+                    (connection,) = handle.connections.values()
+                    assert handle.rooms.join(connection, "tea")
+                assert (handle.name, len(handle.connections), len(handle.rooms.members("tea"))) == (name, there, there)
+                handle.emit("news", room="tea")
+            assert await wire.receive() == f'2{name},["news"]'
+            await wire.send(f'2{name},["hi"]')
+            with trio.fail_after(10):
+                assert await wire.receive() == f'2{name},["hi","{name}"]'
+            await wire.close()
+            await place.until(lambda number=number: len(place.closed) == number + 1)  # type: ignore[misc]
+            assert handle.connections == {}
+        assert [application.name for application in namespaces] == named
+        looked_at = weakref.ref(namespaces.seen("/room-1"))
+        assert looked_at() is None  # without the garbage collector
+
+
+KEEPING: dict[str, Callable[[Namespace], object]] = {
+    "on_open": lambda namespace: namespace.on_open(lambda connection: None),
+    "on_message": lambda namespace: namespace.on_message(lambda connection, message: None),
+    "on_close": lambda namespace: namespace.on_close(lambda connection, code, reason: None),
+    "on_error": lambda namespace: namespace.on_error(lambda connection, error: None),
+    "on": lambda namespace: namespace.on("more")(lambda connection: "more"),
+    "on *": lambda namespace: namespace.on("*")(lambda connection, name: name),
+    "authorize": lambda namespace: namespace.authorize(lambda request: None),
+    "transform in": lambda namespace: namespace.transform("incoming", lambda envelope: None),
+    "transform out": lambda namespace: namespace.transform("outgoing", lambda envelope: None),
+    "a room": lambda namespace: namespace.rooms.add("tea"),
+    "on_remove": lambda namespace: namespace.rooms.on_remove(lambda name: None),
+}
+
+
+def _registered(application: Application) -> list[Any]:
+    """Give all functions of a namespace."""
+    lists = application.on_open, application.on_message, application.on_close, application.on_error
+    transforms = application.incoming.functions, application.outgoing.functions
+    return [{**application._events}, [*application.authorizers], *([*one] for one in (*lists, *transforms))]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("what", KEEPING)
+async def test_d9_what_is_registered_in_a_passing_namespace_is_its_own(
+    what: str, there: bool, autojump_clock: object
+) -> None:
+    """D9: it stays, with what the pattern had; nothing of it is for the pattern's other namespaces, nor the reverse."""
+
+    def prepare(server: Server) -> None:
+        rooms = server.of(DYNAMIC)
+        rooms.on("hi")(lambda connection: connection.namespace)
+        rooms.authorize(lambda request: None)
+
+    async with hall(prepare) as place:
+        namespaces, rooms = place.server._namespaces, place.server.of(DYNAMIC)
+        wires = [await place.connected("/room-2")]
+        if there:
+            wires.append(await place.connected("/room-1"))
+        pattern = _registered(rooms._application)
+        KEEPING[what](place.server.of("/room-1"))
+        mine = namespaces.find("/room-1")
+        assert mine is place.server.of("/room-1")._application
+        assert mine.handles("hi")
+        assert len(mine.authorizers) == 1 + (what == "authorize")
+        for other in (rooms._application, namespaces.find("/room-2")):
+            assert other is not None
+            assert _registered(other) == pattern
+        registered = _registered(mine)
+        assert (registered == pattern) == (what in ("a room", "on_remove"))
+        for keep in KEEPING.values():
+            keep(rooms)
+        assert _registered(mine) == registered
+        for wire in wires:
+            await wire.close()
+        await place.until(lambda: len(place.closed) == len(wires))
+        assert namespaces.find("/room-1") is mine
+        assert ("tea" in mine.rooms) == (what == "a room")
+
+
+async def test_an_authorizer_for_one_passing_namespace_is_for_no_other(autojump_clock: object) -> None:
+    def full(request: Request) -> None:
+        raise Reject(403, "room 1 is full")
+
+    async with hall(lambda server: server.of(DYNAMIC)) as place:
+        wires = [await place.connected("/room-1")]
+        place.server.of("/room-1").authorize(full)
+        wires.append(await place.connected("/room-2"))
+        wires.append(await place.socket("0/room-1,"))
+        assert await wires[-1].receive() == '4/room-1,{"message":"room 1 is full"}'
+        for wire in wires:
+            await wire.close()
+
+
+async def test_a_name_from_before_its_pattern_is_not_the_patterns(autojump_clock: object) -> None:
+    def prepare(server: Server) -> None:
+        server.of("/room-1")
+        server.of(DYNAMIC).authorize(lambda request: False)
+
+    async with hall(prepare) as place:
+        wire = await place.connected("/room-1")
+        await wire.send("0/room-2,")
+        assert await wire.receive() == '4/room-2,{"message":"not authorized"}'
+        await wire.close()
+
+
+async def test_what_is_registered_for_a_pattern_reaches_those_that_live(autojump_clock: object) -> None:
+    """Whatever it is: a function for one event or for all, or the handler of those who come from now on."""
+
+    async def shout(connection: Connection) -> None:
+        async for message in connection:
+            await connection.send(message.upper())
+
+    async with hall(lambda server: server.of(DYNAMIC)) as place:
+        rooms = place.server.of(DYNAMIC)
+        first, own = await place.connected("/room-1"), await place.connected("/room-2")
+        place.server.of("/room-2").on("mine")(lambda connection: None)
+        rooms.on("*")(lambda connection, name: f"any {name}")
+        rooms.on("one")(lambda connection: "one")
+        await first.send('2/room-1,1["x"]', '2/room-1,2["one"]', '2/room-1,3["*"]')
+        with trio.fail_after(10):
+            got = [await first.receive() for _ in range(3)]
+        assert got == ['3/room-1,1["any x"]', '3/room-1,2["one"]', '3/room-1,3["any *"]']
+        rooms.handler(shout)
+        second = await place.connected("/room-1")
+        await second.send('2/room-1,["message","hello"]')
+        assert await second.receive() == '2/room-1,["message","HELLO"]'
+        assert place.server.of("/room-2")._application.handler is None
+        for wire in (first, own, second):
+            await wire.close()
+
+
+async def test_rooms_of_a_namespace_that_has_gone(autojump_clock: object) -> None:
+    """Who still holds them can have one of that name stay, unless others have come meanwhile."""
+    async with hall(lambda server: server.of(DYNAMIC)) as place:
+        wire = await place.connected("/room-1")
+        rooms, namespaces = place.server.of("/room-1").rooms, place.server._namespaces
+        await wire.close()
+        await place.until(lambda: place.closed)
+        wire = await place.connected("/room-1")
+        rooms.add("tea")
+        assert list(namespaces._passing) == ["/room-1"]
+        await wire.close()
+        await place.until(lambda: len(place.closed) == 2)
+        rooms.add("coffee")
+        assert place.server.of("/room-1").rooms is rooms
 
 
 async def test_d9_a_function_that_fails_lets_nobody_in(autojump_clock: object) -> None:
