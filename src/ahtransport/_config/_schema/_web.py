@@ -18,7 +18,7 @@ class CookieSettings:
     """Attributes of the fingerprint's cookie."""
 
     path: str = option("/", Text(pattern=r"/[^\s;,\x00-\x1f\x7f]*", what='a path such as "/"'), "Its path.")
-    expires: float = option(3600000, Duration(zero="with the browser"), "How long a browser keeps it.")
+    expires: float = option(3600000, Duration(zero="with the browser"), "How long a browser keeps it; not renewed.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
