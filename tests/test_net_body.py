@@ -241,6 +241,24 @@ async def test_the_first_read_asks_for_the_body_once() -> None:
     assert asked == [1]
 
 
+async def test_a_body_that_is_too_long_is_not_asked_for() -> None:
+    """Whoever may read more of it asks."""
+    one, _ = body(5)
+    asked = []
+
+    def ask() -> None:
+        asked.append(1)
+        one.feed(b"hello")
+
+    one.on_first_read = ask
+    with pytest.raises(Reject) as caught:
+        await one.read(4)
+    assert caught.value.status == 413
+    assert not asked
+    assert await one.read(5) == b"hello"
+    assert asked == [1]
+
+
 async def test_a_cancelled_reader_gets_nothing() -> None:
     one, _ = body(1)
     one.feed(b"x")

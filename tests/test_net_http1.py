@@ -467,6 +467,21 @@ async def test_a_response_under_way_has_no_continue_in_it() -> None:
         assert got.endswith(b"begundone")
 
 
+async def test_whose_body_is_too_long_is_not_told_to_send_it() -> None:
+    async def answer(request: Request) -> Response:
+        return Response(200, await request.read(100))
+
+    async with serving(answer) as (stream, _):
+        head = GET.replace(b"GET", b"POST").removesuffix(b"\r\n")
+        await stream.send_all(head + b"Expect: 100-continue\r\nContent-Length: 101\r\n\r\n")
+        assert (await receive(stream, b"}")).startswith(b"HTTP/1.1 413 ")
+    async with serving(answer) as (stream, _):
+        await stream.send_all(head + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        await receive(stream, b"HTTP/1.1 100 Continue\r\n\r\n")
+        await stream.send_all(b"hello")
+        assert (await receive(stream, b"hello")).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_later_head_has_as_long_as_the_first(autojump_clock: trio.testing.MockClock) -> None:
     async with serving(lambda request: Response.text(200, "hello"), header_timeout=10, keep_alive=4) as (stream, _):
         await stream.send_all(GET)

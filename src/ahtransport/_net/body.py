@@ -108,9 +108,6 @@ class Body:
 
     async def read(self, limit: int) -> bytes:
         """Read all of it; see :meth:`ahtransport.Request.read`."""
-        if self.on_first_read is not None:
-            ask, self.on_first_read = self.on_first_read, None
-            ask()
         self._limit = limit
         try:
             while True:
@@ -121,6 +118,10 @@ class Body:
                 if self.complete:
                     await trio.lowlevel.checkpoint_if_cancelled()
                     return b"".join(self._chunks)
+                if self.on_first_read is not None:  # not before it is known that the body will be taken
+                    ask, self.on_first_read = self.on_first_read, None
+                    ask()
+                    continue
                 self._wake = trio.Event()
                 self._channel_resume()
                 with trio.CancelScope() as patience:
