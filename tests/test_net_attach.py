@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from ahtransport import Server
+from ahtransport._heartbeat import Deadlines
+from ahtransport._net.host import Host
 from ahtransport._net.tasks import StreamChannel, TaskChannel
 from ahtransport.testing import WebSocketClient, fetch, memory_stream_pair, running
 
@@ -37,6 +39,28 @@ def stream_pair(kind: str) -> tuple[trio.abc.Stream, trio.abc.Stream]:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     streams = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (ours, theirs)]
     return streams[0], streams[1]
+
+
+@pytest.mark.parametrize("kind", ["memory", "socket", "accepted"])
+async def test_h2_who_comes_when_idle_connections_are_closed_holds_nothing_up(kind: str) -> None:
+    """As it is with one that was accepted in the turn in which the server was told to stop."""
+    host = Host(echo_server(), Deadlines(), reactor=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(host.serve, None, 0)
+        host.stop()
+        host.close_idle()
+        if kind == "accepted":
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            client_end: trio.abc.Stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+            host._accepted(theirs, "")
+        else:
+            client_end, server_end = stream_pair(kind)
+            host.attach(server_end)
+        with trio.fail_after(5):
+            assert await client_end.receive_some() == b""
+            await client_end.aclose()
+            await host.drained.wait()
 
 
 @pytest.mark.parametrize("kind", ["memory", "socket"])

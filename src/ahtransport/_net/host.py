@@ -124,6 +124,7 @@ class Host:
         self._channels: set[Channel] = set()
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.CancelScope()
+        self._closes_idle = False  # whether nobody may begin anything any more
         self._drained = trio.Event()
         self.drained = trio.Event()
 
@@ -208,7 +209,9 @@ class Host:
         return any(isinstance(channel.wire, HttpWire | Gate) for channel in self._channels)
 
     def close_idle(self) -> None:
-        """End the connections that have no request under way; the others end with their response."""
+        """End the connections that have no request under way, those that begin later too; the others end with their
+        response."""
+        self._closes_idle = True
         for channel in list(self._channels):
             if isinstance(channel.wire, HttpWire | Gate):
                 channel.wire.close_if_idle()
@@ -300,6 +303,9 @@ class Host:
     def _start(self, channel: TaskChannel) -> None:
         self._channels.add(channel)
         self.spawn(self._run, channel)
+        # A task that has a connection already when it is to stop accepting still brings it.
+        if self._closes_idle and isinstance(channel.wire, HttpWire | Gate):
+            channel.wire.close_if_idle()
 
     async def _run(self, channel: TaskChannel) -> None:
         try:
