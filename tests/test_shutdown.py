@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from ahtransport.transports.engineio import EngineIOTransformer
 
-from ahtransport import ActionServer, Connection, ConnectionClosed, Request, Response, Server
+from ahtransport import ActionServer, Connection, ConnectionClosed, Reject, Request, Response, Server
+from ahtransport.abc import Control
 from ahtransport.testing import (
+    MemoryHost,
     Record,
     Refused,
     WebSocketClient,
@@ -152,6 +155,62 @@ async def begin_polling(stream: trio.abc.Stream, path: str) -> str:
     return session
 
 
+async def until_told(stream: trio.abc.Stream, client: WebSocketClient | None, session: str) -> None:
+    """Wait for the end of a session, as its client is told of it."""
+    if client is None:
+        assert (await fetch(stream, "GET", session)).body.split(b"\x1e")[-1] == b"1"
+        return
+    with pytest.raises(ConnectionClosed, match="1012: the server is shutting down"):
+        await client.receive()
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("stay_away", [False, True])
+@pytest.mark.parametrize("transport", ["websocket", "polling", "between two polls"])
+@pytest.mark.parametrize("how", ["it never came", "it is being asked for", "it was refused", "it left"])
+async def test_h2_who_is_in_no_namespace_is_told_too(
+    how: str, transport: str, stay_away: bool, autojump_clock: MockClock
+) -> None:
+    """None of the connections is its, and so no connection's goodbye is for it."""
+
+    async def authorize(request: Request) -> None:
+        if how == "it is being asked for":
+            await trio.sleep_forever()
+        if how == "it was refused":
+            raise Reject(401, "not you")
+
+    server = Server(config={}, transformer="socket.io", port=0, destroy_clients_on_shutdown=stay_away)
+    server.authorize(authorize)
+    packets = [] if how == "it never came" else ["40"]
+    async with memory_host(server) as host, trio.open_nursery() as nursery:
+        stream, session, client = host.stream(), "", None
+        if transport == "websocket":
+            client = await WebSocketClient.connect(stream, "/socket.io/?EIO=4&transport=websocket")
+            await client.receive()
+        else:
+            opening = await fetch(stream, "GET", "/socket.io/?EIO=4&transport=polling")
+            session = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opening.body[1:])['sid']}"
+        for packet in [*packets, *(["41"] if how == "it left" else [])]:
+            if client is not None:
+                await client.send(packet)
+            else:
+                await fetch(stream, "POST", session, body=packet.encode())
+            if packet == "40" and how != "it is being asked for":
+                answer = await client.receive() if client is not None else (await fetch(stream, "GET", session)).body
+                assert answer[:2] in (("44", b"44") if how == "it was refused" else ("40", b"40"))
+        if transport != "between two polls":
+            nursery.start_soon(until_told, stream, client, session)
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        server.shutdown()
+        if transport == "between two polls":
+            await trio.sleep(0.5)
+            await until_told(stream, client, session)
+        await server._ended.wait()
+        assert trio.current_time() - begun < 1.1
+    assert not leftovers(server)
+
+
 @pytest.mark.parametrize("stay_away", [False, True])
 @pytest.mark.parametrize(("path", "message"), [("/eio/", b'4"%s"'), ("/sio/", b'42["message","%s"]')])
 async def test_h2_who_is_between_two_polls_gets_it_all(
@@ -251,6 +310,33 @@ async def test_h2_the_grace_is_as_configured(grace: int, autojump_clock: MockClo
     assert len(record.closed) == 1
 
 
+@pytest.mark.parametrize("method", ["unfetched", "dismiss", "stop", "encode"])
+async def test_h2_a_transformer_that_fails_at_the_end_ends_nothing_else(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: EngineIOTransformer, *args: Any) -> Any:
+        if method == "encode" and not isinstance(args[0], Control):
+            return EngineIOTransformer.encode(self, *args)
+        raise ValueError("a bug")
+
+    kind = type("Buggy", (EngineIOTransformer,), {"name": "buggy", method: fail})
+    transformers = [kind, "websockets"] if method == "encode" else ["websockets", kind]
+    server = Server(config={}, transformer=transformers, port=0, destroy_clients_on_shutdown=True)
+    record = Record(server)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        stream, idle = host.stream(), host.stream()
+        await WebSocketClient.connect(stream, "/primus?EIO=4&transport=websocket&_primuscb=1")
+        await record.until(lambda: len(record.opened) == 2)
+        server.shutdown()
+        with pytest.raises(ConnectionClosed, match="1012"):
+            await client.receive()
+        await stream.aclose()
+        assert await idle.receive_some() == b""
+        await server._ended.wait()
+    assert {str(entry.exc_info[1]) for entry in caplog.records if entry.exc_info} == {"a bug"}
+    assert not leftovers(server)
+
+
 async def test_nothing_is_left_to_wait_for() -> None:
     server = make_server()
     async with memory_host(server):
@@ -282,6 +368,36 @@ async def test_h2_many_connections_are_told_in_turns() -> None:
         await server._ended.wait()
     assert codes == [1012] * 1100
     assert len(record.closed) == 1100
+
+
+async def open_many(host: MemoryHost, record: Record, count: int) -> None:
+    for _ in range(count):
+        await WebSocketClient.connect(host.stream())
+    await record.until(lambda: len(record.opened) == count)
+
+
+async def test_h2_everybody_is_told_however_short_the_grace_is() -> None:
+    server = make_server(shutdown_grace=0)
+    record = Record(server)
+    async with memory_host(server) as host:
+        await open_many(host, record, 1100)
+        server.shutdown()
+        await server._ended.wait()
+    assert Counter(code for _, code, _ in record.closed) == {1012: 1100}
+    assert not leftovers(server)
+
+
+async def test_h2_who_cancels_does_not_wait_until_everybody_is_told() -> None:
+    server = make_server()
+    record = Record(server)
+    with trio.CancelScope() as scope:
+        server.on_close(lambda connection, code, reason: scope.cancel())
+        async with memory_host(server) as host:
+            await open_many(host, record, 1100)
+            server.shutdown()
+            await trio.sleep_forever()
+    assert Counter(code for _, code, _ in record.closed) == {1012: 500, 1006: 600}
+    assert not leftovers(server)
 
 
 async def test_h2_hundreds_on_real_sockets(caplog: pytest.LogCaptureFixture) -> None:

@@ -192,14 +192,24 @@ class Mount:
 
     def unfetched(self) -> bool:
         """Tell whether something waits in the transformer for a client's next request."""
-        unfetched = getattr(self.transformer, "unfetched", None)
-        return unfetched is not None and unfetched()
+        return bool(self._at_the_end("unfetched"))
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Let the transformer say goodbye to whoever is in no connection; the server is stopping."""
+        self._at_the_end("dismiss", code, reason)
 
     def stop(self) -> None:
         """Let the transformer end what it keeps beyond streams; the server has ended."""
-        stop = getattr(self.transformer, "stop", None)
-        if stop is not None:
-            stop()
+        self._at_the_end("stop")
+
+    def _at_the_end(self, method: str, *args: Any) -> Any:
+        """Call a method that a transformer may have. Whatever it raises: the server is to end as it would without."""
+        call = getattr(self.transformer, method, None)
+        if call is None:
+            return None
+        with contained(f"{method} of the transformer {self.transformer.name}"):
+            return call(*args)
+        return None
 
     # -- as the front of the transformer
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import trio
 
 from ahtransport._answering import Answering
+from ahtransport._barrier import contained
 from ahtransport._blocking import BlockingWatch
 from ahtransport._buckets import Rate
 from ahtransport._collector import tune_collector
@@ -52,6 +53,7 @@ __all__ = ["Server"]
 
 _log = get_logger()
 
+_GOODBYE: Final = (1012, "the server is shutting down")
 _BETWEEN_POLLS: Final = 1.0  # seconds that clients have, at the end, to poll once more
 _LOOK: Final = 0.01  # seconds between two looks whether they have
 
@@ -460,11 +462,16 @@ class Server(Answering):
         host.stop()
         connections = [connection for namespace in self._namespaces for connection in namespace.connections.values()]
         stay_away = self.config.servers.websocket.destroy_clients_on_shutdown
-        with trio.move_on_after(self.config.servers.websocket.shutdown_grace):
-            for number, connection in enumerate(connections, 1):
-                connection.close(1012, "the server is shutting down", reconnect=not stay_away)
-                if number % 500 == 0:
-                    await trio.lowlevel.checkpoint()
+        limit = trio.current_time() + self.config.servers.websocket.shutdown_grace
+        # However short the grace is, everybody is told.
+        for number, connection in enumerate(connections, 1):
+            with contained(f"the goodbye to connection {connection.id}", about=connection):
+                connection.close(*_GOODBYE, reconnect=not stay_away)
+            if number % 500 == 0:
+                await trio.lowlevel.checkpoint()
+        for mount in self._mounts:
+            mount.dismiss(*_GOODBYE)
+        with trio.move_on_at(limit):
             await self._let_fetch(host)
             host.close_idle()
             await host.drained.wait()

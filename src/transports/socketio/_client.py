@@ -127,6 +127,7 @@ class Client:
         "_request",
         "_root",
         "_timer",
+        "_told",
         "_transformer",
         "id",
         "session",
@@ -146,6 +147,7 @@ class Client:
         self._pending: dict[str, trio.CancelScope] = {}
         self._full: frozenset[str] = frozenset()  # namespaces whose inbox is full
         self._over = False
+        self._told = False  # whether the last namespace was closed with a word, after which clients hang up
         timeout = transformer.connect_timeout
         self._timer: Timer = self._core.at(self._core.now() + timeout, self._nobody_came)
         self._attachments: Timer | None = None
@@ -227,6 +229,7 @@ class Client:
                 peer.deliver(Ack(number, data))
         elif kind is Kind.DISCONNECT:
             self._forget(frame.namespace)
+            self._told = False
             peer.closed(1000, "client namespace disconnect")
             self._watch_for_nobody(self._transformer.connect_timeout)
         else:
@@ -304,8 +307,15 @@ class Client:
     def leave(self, namespace: str) -> None:
         """The application has closed the connection of a namespace, and said so."""
         self._forget(namespace)
+        self._told = True
         # Clients hang up by themselves then, or ask for another namespace; this one has a little time for either.
         self._watch_for_nobody(self._core.options.close_timeout)
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """The server is stopping: say goodbye, unless the connection of a namespace has done so."""
+        if not (self._peers or self._told or self._over):
+            self.closed(code, reason)  # nobody is asked any more whether it may come in
+            self.session.close(code, reason)
 
     def _forget(self, namespace: str) -> None:
         self._peers.pop(namespace, None)

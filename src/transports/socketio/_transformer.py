@@ -90,6 +90,12 @@ class SocketIOTransformer(EngineIOTransformer):
         if isinstance(session.peer, Client):
             session.peer.moved()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Say goodbye to the clients that are in no namespace, and so in no connection."""
+        for session in tuple(self._sessions.values()):
+            if isinstance(session.peer, Client):
+                session.peer.dismiss(code, reason)
+
     def asks(self) -> bool:
         """Nobody is asked before CONNECT."""
         return False
