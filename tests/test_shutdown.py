@@ -310,6 +310,60 @@ async def test_h2_the_grace_is_as_configured(grace: int, autojump_clock: MockClo
     assert len(record.closed) == 1
 
 
+@pytest.mark.parametrize("how", ["handler", "on_message"])
+async def test_h2_a_grace_that_is_longer_than_close_timeout_is_given(how: str, autojump_clock: MockClock) -> None:
+    finished: list[bool] = []
+
+    async def work(connection: Connection, message: Any = None) -> None:
+        await trio.sleep(8)
+        finished.append(connection.state != "open")
+
+    server = make_server(work if how == "handler" else None, shutdown_grace=30_000, close_timeout=1000)
+    if how == "on_message":
+        server.on_message(work)
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send("go on")
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        server.shutdown()
+        with pytest.raises(ConnectionClosed, match="1012"):
+            await client.receive()
+        await server._ended.wait()
+        assert trio.current_time() - begun == pytest.approx(8)
+    assert finished == [True]
+    assert not leftovers(server)
+
+
+async def test_h2_an_action_is_finished_for_who_will_hear_of_it(autojump_clock: MockClock) -> None:
+    """By HTTP, that is; one that came over a connection ends with that, and has no grace."""
+    ends: list[str] = []
+    server = ActionServer(config={}, transformer="websockets", port=0)
+
+    @server.action
+    async def slow(connection: Any) -> dict[str, Any]:
+        try:
+            await trio.sleep(3)
+        except trio.Cancelled:
+            ends.append(f"{connection.type} cancelled after {trio.current_time() - begun:.0f} s")
+            raise
+        ends.append(f"{connection.type} done after {trio.current_time() - begun:.0f} s")
+        return {}
+
+    async def ask() -> None:
+        assert (await fetch(host.stream(), "GET", "/api/slow")).status == 200
+
+    async with memory_host(server) as host, connect_websocket(host.dial) as client:
+        await client.send({"event": "action", "params": {"action": "slow"}, "messageId": 1})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            begun = trio.current_time()
+            server.shutdown()
+        await client.close()
+        await server._ended.wait()
+    assert ends == ["websocket cancelled after 0 s", "web done after 3 s"]
+
+
 @pytest.mark.parametrize("method", ["unfetched", "dismiss", "stop", "encode"])
 async def test_h2_a_transformer_that_fails_at_the_end_ends_nothing_else(
     method: str, caplog: pytest.LogCaptureFixture

@@ -315,7 +315,7 @@ class Connection(Incoming):
             scope.cancel()
         if not self._tasks:
             self._announce()
-        else:
+        elif not application.shared.stopping:  # then they have the grace, however long or short it is
             # Handlers see the end for themselves and may tidy up; one that does not notice is ended.
             application.deadlines.at(trio.current_time() + application.options.close_timeout, self._end_tasks)
 
