@@ -52,6 +52,15 @@ def test_asking_takes_nothing_that_is_not_there() -> None:
     assert bucket.ask(10.5) == 0.0
 
 
+def test_another_clock_begins_with_a_full_bucket() -> None:
+    """That of the server's next run, which may begin anywhere."""
+    bucket = Bucket(Rate(2, 3), 1000.0)
+    assert bucket.take(10, 1000.0) == 3.5
+    assert bucket.take(3, 10.0) == 0.0
+    assert bucket.take(1, 10.0) == 0.5
+    assert bucket.is_full(5.0)
+
+
 def test_buckets_of_idle_addresses_are_forgotten() -> None:
     buckets = Buckets(Rate(1, 5))
     for number in range(100_000):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import ExitStack
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from ahtransport import Connection, Server
 from ahtransport._heartbeat import Deadlines
@@ -16,8 +18,6 @@ from ahtransport._mount import Mount
 from ahtransport.testing import Record, WebSocketClient, connect_websocket, memory_host, running
 
 if TYPE_CHECKING:
-    from trio.testing import MockClock
-
     from ahtransport import Request
 
 
@@ -38,6 +38,29 @@ async def test_deadlines_come_in_order(autojump_clock: MockClock) -> None:
         assert calls == [("past", 0), ("a", 1), ("b", 2), ("c", 3), ("same", 3)]
         assert len(deadlines) == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_left_of_a_run_that_is_over(autojump_clock: MockClock) -> None:
+    deadlines, calls = Deadlines(), list[str]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.run)
+        await trio.testing.wait_all_tasks_blocked()
+        timers = [deadlines.at(trio.current_time() + 1, lambda: calls.append("before")) for _ in range(3)]
+        timers[0].cancel()
+        nursery.cancel_scope.cancel()
+    deadlines.clear()
+    assert len(deadlines) == 0
+    timers[1].cancel()
+    assert len(deadlines) == 0
+    async with trio.open_nursery() as nursery:
+        autojump_clock.jump(100)
+        nursery.start_soon(deadlines.run)
+        await trio.testing.wait_all_tasks_blocked()
+        deadlines.at(trio.current_time() + 1, lambda: calls.append("after"))
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+    assert calls == ["after"]
+    assert deadlines.awake_since == -inf  # it was nobody's run that took so long
 
 
 async def test_a_callback_may_ask_for_another(autojump_clock: MockClock) -> None:
@@ -225,3 +248,27 @@ async def test_who_starts_to_ping_later_is_pinged_no_more(autojump_clock: MockCl
             with trio.move_on_after(20):
                 await client.receive()
         assert client.control[2:] == ["primus::pong::1"] * 5
+
+
+def test_silence_is_judged_by_the_clock_of_the_run() -> None:
+    """One run stood still, by a clock that was far ahead of the next one's."""
+
+    async def run(clock: MockClock, begin: float) -> None:
+        clock.jump(begin)
+        clock.autojump_threshold = 0
+        record = Record(server)
+        async with memory_host(server) as host:
+            await WebSocketClient.connect(host.stream())
+            await record.until(lambda: record.opened)
+            if begin:
+                clock.jump(100)
+                await trio.sleep(10)
+                assert server._application.deadlines.awake_since > begin
+                return
+            await trio.sleep(40)
+            assert [code for _, code, _ in record.closed] == [1001]
+
+    server = Server(config={}, transformer="websockets", port=0, timeout=35_000)
+    for begin in (1e6, 0):
+        clock = MockClock()
+        trio.run(run, clock, begin, clock=clock)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from ahtransport.transports.engineio import EngineIOTransformer
+from trio.testing import MockClock
 
 from ahtransport import ActionServer, Connection, ConnectionClosed, Reject, Request, Response, Server
 from ahtransport.abc import Control
@@ -32,8 +33,6 @@ from ahtransport.testing import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from trio.testing import MockClock
 
 
 def make_server(handler: Any = None, **options: Any) -> Server:
@@ -632,6 +631,29 @@ async def test_a_server_may_serve_again(level: type[Server]) -> None:
             server.shutdown()
             with pytest.raises(ConnectionClosed, match="1012"):
                 await client.receive()
+
+
+@pytest.mark.parametrize("level", [Server, ActionServer])
+def test_what_was_sent_in_one_run_does_not_count_in_the_next(level: type[Server]) -> None:
+    """Nor would it matter that the clock of the next one begins elsewhere."""
+
+    async def run(clock: MockClock, begin: float) -> None:
+        clock.jump(begin)
+        clock.autojump_threshold = 0
+        async with memory_host(server) as host, connect_websocket(host.dial) as client:
+            for number in range(1, 6):
+                await client.send({"event": "detailsView", "messageId": number})
+                with trio.fail_after(5):
+                    while (answer := await client.receive()).get("messageId") != number:
+                        pass
+                assert "error" not in answer, answer
+
+    server = level(config={}, transformer="websockets", port=0, message_rate_per_address=1, message_burst_per_address=5)
+    if level is Server:
+        server.on_message(lambda connection, message: connection.send_nowait(message))
+    for begin in (1000, 0, 0) if level is Server else (1000, 0):
+        clock = MockClock()
+        trio.run(run, clock, begin, clock=clock)
 
 
 async def test_h2_who_is_still_being_asked_for_is_refused(autojump_clock: MockClock) -> None:

@@ -20,7 +20,7 @@ from ahtransport.abc import Seat
 
 if TYPE_CHECKING:
     from ahtransport._config import Limits
-    from ahtransport._heartbeat import Alarm, Deadlines
+    from ahtransport._heartbeat import Deadlines
     from ahtransport._http import Request
 
 __all__ = ["Admission", "resident_memory"]
@@ -74,7 +74,6 @@ class Admission:
         self._limits = limits
         self._limited = Counter() if limited is None else limited
         self._deadlines = deadlines
-        self._alarm: Alarm | None = None  # of the next look at the memory
         self._per_address: dict[str, int] = {}
         self._quiet_until = 0.0
         self.taken = 0
@@ -88,10 +87,7 @@ class Admission:
 
     def begin(self) -> None:
         """Look at the memory from now on, once a second."""
-        # The clock outlives each run of the server, and with it the alarm of the run before.
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._quiet_until = 0.0
         if self._limits.max_memory:
             if resident_memory() is None:  # pragma: no cover -- only Linux tells
                 _log.warning(
@@ -104,7 +100,7 @@ class Admission:
     def _look(self) -> None:
         used = resident_memory() or 0
         self.overloaded = used > self._limits.max_memory * _SHARE
-        self._alarm = self._deadlines.at(trio.current_time() + _SAMPLE, self._look)
+        self._deadlines.at(trio.current_time() + _SAMPLE, self._look)
 
     def enter(self, request: Request) -> Seat:
         """Give a client a seat.

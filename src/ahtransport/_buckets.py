@@ -55,7 +55,8 @@ class Rate:
 
 
 class Bucket:
-    """What is left of a limit. Times are seconds of any clock that goes forward.
+    """What is left of a limit. Times are seconds of any clock that goes forward; one that has gone back is another one,
+    that of the server's next run, and what was taken before counts no more.
 
     Attributes:
         rate: the limit.
@@ -71,7 +72,8 @@ class Bucket:
 
     def _fill(self, now: float) -> float:
         rate = self.rate
-        self.level = min(rate.burst, self.level + (now - self._then) * rate.rate)
+        then = self._then
+        self.level = min(rate.burst, self.level + (now - then) * rate.rate) if now >= then else float(rate.burst)
         self._then = now
         return self.level
 
@@ -104,6 +106,11 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._buckets = {}
+        self._sweep_at = _SWEEP
 
     def of(self, key: Hashable, now: float) -> Bucket:
         """Give the bucket of an address, for use at once."""
@@ -171,6 +178,12 @@ class Rates:
         self.messages_of_addresses = Buckets(address_messages) if address_messages else None
         self.bytes_of_addresses = Buckets(address_bytes) if address_bytes else None
         self.patience = patience
+
+    def begin(self) -> None:
+        """A run of the server begins: what addresses have sent in the one before does not count."""
+        for buckets in (self.messages_of_addresses, self.bytes_of_addresses):
+            if buckets is not None:
+                buckets.clear()
 
     @property
     def counts_messages(self) -> bool:

@@ -91,6 +91,15 @@ class Deadlines:
             self._sleeper.cancel()
         return timer
 
+    def clear(self) -> None:
+        """Forget everything, since a run is over: the next one's clock begins elsewhere."""
+        for timer in self._heap:
+            timer.callback = None  # or it would be counted, should anybody cancel it now
+        self._heap = []
+        self._dead = 0
+        self._planned = inf
+        self.awake_since = -inf
+
     def _cancelled(self) -> None:
         # Cancelled timers stay in the heap until they come up; many of them are swept out together.
         self._dead += 1

@@ -78,6 +78,8 @@ class ServerLimits:
         """The server runs from now on."""
         if self.admission is not None:
             self.admission.begin()
+        if self.rates is not None:
+            self.rates.begin()
 
     def front(self, application: Application) -> Application:
         """Put the limit on requests before an application; without one it stays as it is."""

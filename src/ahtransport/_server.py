@@ -422,6 +422,7 @@ class Server(Answering):
             if ring is not None:
                 ring.close()
             shared.started(None)
+            shared.deadlines.clear()
             self._running = False
             self._since = None
             self._ended.set()
