@@ -87,6 +87,23 @@ def test_a_client_may_rest() -> None:
     assert meter.slow_down(meter.messages(20, now), now) is None
 
 
+@pytest.mark.parametrize(
+    ("messages", "bytes_", "limit"),
+    [
+        (5, 100, "message_rate"),
+        (1, 100_000, "byte_rate"),
+        (100, 1, "message_rate_per_address"),
+        (1, 900_000, "byte_rate_per_address"),
+    ],
+)
+def test_what_a_client_waits_for_longest(messages: int, bytes_: int, limit: str) -> None:
+    rates = Rates(Rate(1, 4), Rate(1000), Rate(0.5, 40), Rate(100, 500_000), patience=0)
+    meter = rates.meter("192.0.2.1", 0.0)
+    meter.messages(messages, 0.0)
+    meter.bytes(bytes_, 0.0)
+    assert meter.limit(0.0) == limit
+
+
 def test_no_pause_is_too_long_for_a_heartbeat() -> None:
     rates = Rates(NONE, Rate(16384), NONE, NONE, patience=0)
     meter = rates.meter("192.0.2.1", 0.0)

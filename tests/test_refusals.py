@@ -12,7 +12,7 @@ from ahtransport import Reject, Request, Response, Server
 from ahtransport import _admission as admission
 from ahtransport._net import guarded
 from ahtransport.abc import Later
-from ahtransport.testing import fetch, memory_host
+from ahtransport.testing import Record, fetch, memory_host
 from hostile.support import Target, under_attack
 from hostile.wire import request, upgrade
 
@@ -63,6 +63,32 @@ async def test_sockets(limit: str, status: int, options: dict[str, Any], monkeyp
     async with under_attack(**options) as target:
         assert (await (await target.raw()).answer()).status == status
         assert counts(target) == ({status: 1}, {limit: 1})
+
+
+@pytest.mark.parametrize("limit", ["message_rate", "byte_rate", "message_rate_per_address", "byte_rate_per_address"])
+@pytest.mark.parametrize("path", ["/eio/", "/sio/"])
+async def test_clients_that_poll_and_are_too_fast(path: str, limit: str, autojump_clock: object) -> None:
+    """Their POST is refused; the application is told why they were closed, as of those on a WebSocket."""
+    rate = 16_384 if "byte" in limit else 10
+    options: dict[str, Any] = {limit: rate, "rate_patience": 2000}
+    server = Server(config={}, transformer={"engine.io": "/eio", "socket.io": "/sio"}, port=0, **options)
+    record = Record(server)
+    async with memory_host(server) as host:
+        stream = host.stream()
+        opening = await fetch(stream, "GET", f"{path}?EIO=4&transport=polling")
+        session = f"{path}?EIO=4&transport=polling&sid={json.loads(opening.body[1:])['sid']}"
+        if path == "/sio/":
+            assert (await fetch(stream, "POST", session, body=b"40")).status == 200
+        message = b'"%s"' % (b"x" * 1000)
+        packet = b'42["message",%s]' % message if path == "/sio/" else b"4%s" % message
+        answer = await fetch(stream, "POST", session, body=b"\x1e".join([packet] * 100))
+        reason = "too many bytes" if "byte" in limit else "too many messages"
+        assert (answer.status, json.loads(answer.body)["error"]) == (429, reason)
+        await stream.aclose()
+        await record.until(lambda: record.closed)
+        assert [end[1:] for end in record.closed] == [(1008, reason)]
+        told = server.statistics()
+        assert (told.refused, told.limited, told.closed) == ({429: 1}, {limit: 1}, {1008: 1})
 
 
 async def test_handshakes_that_are_none_and_hosts_that_are_not_ours() -> None:

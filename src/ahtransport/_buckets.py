@@ -151,6 +151,18 @@ class Meter:
         shared = self._rates.bytes_of_addresses
         return max(delay, shared.of(self._address, now).take(count, now)) if shared is not None else delay
 
+    def limit(self, now: float) -> str:
+        """Name the option for which it has to wait longest."""
+        of_messages, of_bytes = self._rates.messages_of_addresses, self._rates.bytes_of_addresses
+        buckets = {
+            "message_rate": self._messages,
+            "message_rate_per_address": None if of_messages is None else of_messages.of(self._address, now),
+            "byte_rate": self._bytes,
+            "byte_rate_per_address": None if of_bytes is None else of_bytes.of(self._address, now),
+        }
+        waits = {name: bucket.take(0, now) for name, bucket in buckets.items() if bucket is not None}
+        return max(waits, key=lambda name: waits[name])
+
     def slow_down(self, delay: float, now: float) -> float | None:
         """Say for how many of the seconds that it owes a client should not be listened to; None: that would be too
         long, together with what went before."""

@@ -317,7 +317,9 @@ class Mount:
 
     def pacer(self, request: Request) -> Pacer | None:
         """Give what paces a client that polls; see ``ahtransport.abc.Core``."""
-        return None if self._rates is None else PollPacer(self._rates, request.remote_ip)
+        if self._rates is None:
+            return None
+        return PollPacer(self._rates, request.remote_ip, self._shared.counters.limited)
 
     def connect(
         self,

@@ -10,17 +10,26 @@ import trio
 from ahtransport._errors import Reject
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from ahtransport._buckets import Rates
 
 __all__ = ["PollPacer"]
 
 
 class PollPacer:
-    """An ``ahtransport.abc.Pacer``."""
+    """An ``ahtransport.abc.Pacer``.
 
-    __slots__ = ("_meter", "_rates")
+    Args:
+        rates: the limits.
+        address: the client's.
+        limited: where it is counted who was refused, by the option.
+    """
 
-    def __init__(self, rates: Rates, address: str) -> None:
+    __slots__ = ("_limited", "_meter", "_rates")
+
+    def __init__(self, rates: Rates, address: str, limited: Counter[str]) -> None:
+        self._limited = limited
         self._rates = rates
         self._meter = rates.meter(address, trio.current_time())
 
@@ -37,6 +46,7 @@ class PollPacer:
         if delay:
             pause = self._meter.slow_down(delay, now)
             if pause is None:
+                self._limited[self._meter.limit(now)] += 1
                 reason = "too many messages" if for_message >= for_bytes else "too many bytes"
                 raise Reject(429, reason, [("Retry-After", str(ceil(delay)))])
             await trio.sleep(pause)

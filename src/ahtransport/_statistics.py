@@ -36,7 +36,8 @@ class ServerStatistics:
             accepted count, too.
         limited: how many of those were refused because of a limit, in total, by the option that is the limit:
             ``"max_connections"``, ``"max_connections_per_address"``, ``"max_memory"``, ``"max_sockets"``,
-            ``"max_sockets_per_address"``, ``"reserved_descriptors"``, ``"request_rate"``.
+            ``"max_sockets_per_address"``, ``"reserved_descriptors"``, ``"request_rate"``; of POSTs of clients that poll
+            also ``"message_rate"``, ``"byte_rate"``, ``"message_rate_per_address"``, ``"byte_rate_per_address"``.
         closed: how many connections have ended in total, by close code. Of the codes that anybody may choose, 3000
             stands for 3000 to 3999, and 4000 for 4000 to 4999.
         sockets: how many sockets are open, WebSockets and others.

@@ -180,7 +180,7 @@ class Polls(SessionState):
             await self._accept(packets, partial(self._pace, pacer, size))
         except BaseException as error:
             if isinstance(error, Reject) and error.status == 429:
-                self.fail(error.reason, 1008)
+                self.fail(error.reason, 1008, 1008)
             self._post_failed(error)
             raise
         return self._posted()

@@ -273,13 +273,14 @@ class Session(Polls):
         """End at once: the server is gone."""
         self._end(_ABNORMAL, "")
 
-    def fail(self, reason: str, code: int = 1002) -> None:
-        """End the session because of something the client did, or did not do; ``code`` is for its WebSocket."""
+    def fail(self, reason: str, code: int = 1002, told: int = _ABNORMAL) -> None:
+        """End the session because of something the client did, or did not do; ``code`` is for its WebSocket, ``told``
+        for the application."""
         socket = self._socket
         if self.state is not State.CLOSED and self._polling and socket is None:
             self._buffer.clear()
             self._buffer.append(codec.CLOSE)  # for the poll that waits
-        self._end(_ABNORMAL, reason)
+        self._end(told, reason)
         if socket is not None:
             socket.close(code, reason)
 

@@ -150,8 +150,9 @@ class SessionState:
         """Act on a packet."""
         raise NotImplementedError  # pragma: no cover
 
-    def fail(self, reason: str, code: int = 1002) -> None:
-        """End the session because of something the client did, or did not do."""
+    def fail(self, reason: str, code: int = 1002, told: int = 1006) -> None:
+        """End the session because of something the client did, or did not do; ``code`` is for its WebSocket, ``told``
+        for the application."""
         raise NotImplementedError  # pragma: no cover
 
     def _end(self, code: int, reason: str) -> None:
