@@ -419,9 +419,9 @@ class Transformer(Protocol):
     first that claims a request gets it. One without the method claims all. It may have a method ``stop()``, called when
     the server ends, cancelled or not: whatever it keeps that no stream carries at the moment ends then. It may have a
     method ``dismiss(code, reason)``, called when the server begins to stop and every connection has been closed with
-    this code and reason: clients that are in no connection are to be told then. It may have a
-    method ``unfetched() -> bool``, asked while the server stops: as long as it tells that something waits for a
-    client's next request, connections that idle stay open for a moment, so that the request can come.
+    this code and reason: clients that have no connection are to be told then. It may have a method
+    ``unfetched() -> bool``, asked while the server stops: as long as it tells that something waits for a client's next
+    request, connections that idle stay open for a moment, so that the request can come.
 
     It may have a client side for the generated browser client. ``client_modules()`` gives JavaScript sources by name;
     of a name that several transformers give, the last counts. Together they define ``wires[NAME]``, a class as
