@@ -486,6 +486,24 @@ async def test_a_refusal_in_a_nursery_is_a_refusal(place: str) -> None:
                 assert (await fetch(host.stream(), "GET", "/")).status == status
 
 
+async def test_a_refusal_in_a_routes_nursery_is_a_refusal() -> None:
+    async def refuse(request: Request) -> Response:
+        async with trio.open_nursery():
+            raise Reject(410, "gone")
+
+    async def fail(request: Request) -> Response:
+        async with trio.open_nursery():
+            raise ValueError("on purpose")
+
+    server = make_server()
+    server.route("/gone", refuse)
+    server.route("/broken", fail)
+    async with memory_host(server) as host:
+        answer = await fetch(host.stream(), "GET", "/gone")
+        assert (answer.status, answer.json()) == (410, {"error": "gone"})
+        assert (await fetch(host.stream(), "GET", "/broken")).status == 500
+
+
 async def test_the_pathname_is_as_configured() -> None:
     server = make_server(pathname="/elsewhere/deep")
     async with memory_host(server) as host:

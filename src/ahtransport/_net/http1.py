@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ahtransport._barrier import contained
-from ahtransport._errors import Reject
+from ahtransport._errors import Reject, unwrapped
 from ahtransport._http import Later, Request, Response
 from ahtransport._net.body import Body, Whole
 from ahtransport._net.handshake import accept_headers, check_upgrade
@@ -252,6 +252,11 @@ class HttpWire(Responding):
                     response = await answer if isawaitable(answer) else answer
                 except Reject as refusal:
                     response = refusal_response(refusal)
+                except BaseExceptionGroup as group:
+                    refused = unwrapped(group)  # as a nursery hands on what its only task has raised
+                    if not isinstance(refused, Reject):
+                        raise
+                    response = refusal_response(refused)
                 if not isinstance(response, Response):
                     raise TypeError(f"a request is answered with a Response, not with {type(response).__name__}")
             self._task = None
