@@ -4,7 +4,8 @@
 //   what carries it   next
 //   ---------------   -----------------------------------------------------------------------------------------------
 //   polls, POSTs      a WebSocket asks ("2probe"); polls and POSTs go on meanwhile
-//   they run dry      the server agreed ("3probe"): no new poll or POST begins, what is sent waits
+//   they run dry      the server agreed ("3probe"): no new POST begins, what is sent waits; and no new poll, unless a
+//                     POST is under way: a server may take that only when somebody fetches what it has to say
 //   a WebSocket       the last poll and POST were answered: "5", then what waited
 //   nothing           closed
 
@@ -146,7 +147,7 @@ class EngineIO {
     answer.text.split(SEPARATOR).forEach((packet) => this._receive(packet));
     this._polling = false;
     if (this._state !== 'open') return;
-    if (this._dry) this._upgrade();
+    if (this._dry && !this._posting) this._upgrade();
     else this._poll();
   }
 
