@@ -261,6 +261,16 @@ async def test_units(extension: str, tmp_path: Path) -> None:
     assert len(passed) > 60
 
 
+@pytest.mark.parametrize("extension", [".js", ".min.js"])
+@pytest.mark.transformer("socket.io")
+async def test_units_on_socketio(extension: str, tmp_path: Path) -> None:
+    """What is another way where the wire knows events itself."""
+    file = write_client(tmp_path, extension, transformer="socket.io")
+    *passed, last = await run_node("generated_units.cjs", file, "socketio")
+    assert last == {"all": len({record["passed"] for record in passed})}
+    assert passed
+
+
 @pytest.mark.parametrize("extension", [".js", ".min.js", ".mjs"])
 @pytest.mark.transformer("websockets")
 async def test_node_finds_a_websocket_by_itself(extension: str, tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
 'use strict';
 // The generated client alone, piece by piece, with a clock and WebSockets that the test holds.
 //
-//   node generated_units.cjs FILE
+//   node generated_units.cjs FILE [WIRE]
 //
-// FILE is a client that was made for the transformer "websockets". Prints {"passed": name} for each test, {"all": count} last.
+// FILE is a client that was made for the transformer "websockets", or for another whose WIRE is "socketio". Prints {"passed": name} for each test, {"all": count} last.
 
 const assert = require('node:assert/strict');
 const { record, main } = require('./tape.cjs');
 const { Clock, FakeWebSocket, page, load, settle } = require('./generated_fakes.cjs');
 
-const [file] = process.argv.slice(2);
+const [file, wire] = process.argv.slice(2);
 
 /** Everything that a test needs, made anew for each. */
 function world({ inPage = false, answer, random = 0 } = {}) {
@@ -51,7 +51,7 @@ const TESTS = {};
 const test = (name, run) => { TESTS[name] = run; };
 
 module.exports = { world, socket, test, assert };
-['core', 'clocks', 'life', 'refused', 'flow', 'actionhero'].forEach((name) => require(`./generated_units_${name}.cjs`));
+(wire ? [wire] : ['core', 'clocks', 'life', 'refused', 'flow', 'actionhero']).forEach((name) => require(`./generated_units_${name}.cjs`));
 
 main(async () => {
   for (const [name, run] of Object.entries(TESTS)) {

@@ -161,7 +161,7 @@ class Messenger extends EventEmitter {
 
   /** An event came by a wire that knows events. */
   _receiveEvent(name, args, reply) {
-    const control = CONTROL.exec(`${name}::${args[0]}`);
+    const control = typeof args[0] === 'string' && CONTROL.exec(`${name}::${args[0]}`);
     if (control) {
       this._control(control[1], control[2]);
       return;

@@ -1,0 +1,42 @@
+'use strict';
+// Units of the generated client on Socket.IO, whose wire knows events and acknowledgements itself.
+
+const { world, socket, test, assert } = require('./generated_units.cjs');
+
+const HANDSHAKE = { sid: 'S', upgrades: [], pingInterval: 25000, pingTimeout: 20000, maxPayload: 1000 };
+
+/** Open what waits to be opened, as a server does. */
+async function accept(clock) {
+  await clock.advance(0);
+  socket().accept();
+  socket().say(`0${JSON.stringify(HANDSHAKE)}`);
+  socket().say('40{"sid":"ID"}');
+}
+
+/** A client that is open, by WebSocket. */
+async function opened(options) {
+  const all = world();
+  const client = all.connect({ transport: { transports: ['websocket'] }, ...options });
+  await accept(all.clock);
+  socket().sent.length = 0;
+  all.names(); // forget what was told so far
+  return { ...all, client };
+}
+
+test('socket.io: arguments of events are not made into text', async () => {
+  const { client, events } = await opened();
+  const heard = [];
+  client.on('chat', (value) => heard.push(value));
+  client.on('blob', (bytes) => heard.push(bytes.length));
+  const { join } = Uint8Array.prototype; // by which bytes become text
+  Object.getPrototypeOf(Uint8Array.prototype).join = () => assert.fail('bytes became text');
+  try {
+    socket().say('42["chat",{"toString":1,"valueOf":1}]');
+    socket().say('451-["blob",{"_placeholder":true,"num":0}]');
+    socket().say(new ArrayBuffer(1000));
+  } finally {
+    Object.getPrototypeOf(Uint8Array.prototype).join = join;
+  }
+  socket().say('42["primus::stale","0123456789ab"]');
+  assert.deepEqual([heard, events.map(([event, , theirs]) => [event, theirs])], [[{ toString: 1, valueOf: 1 }, 1000], [['stale', '0123456789ab']]]);
+});
