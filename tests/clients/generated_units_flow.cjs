@@ -36,6 +36,29 @@ test('queue: is written to while listeners hear of the loss', async () => {
   assert.deepEqual(socket().heard, ['incoming::end', 'close', 'reconnect scheduled', 'reconnect', 'reconnected']);
 });
 
+test('queue: what is left of it when it is ended on the way waits for the next connection', async () => {
+  for (const end of [(client) => client.end(), (client) => client.end().open()]) {
+    const { clock, connect } = world();
+    const client = connect({ queueSize: 3 });
+    const answer = client.call('question');
+    client.write(undefined); // can't be sent
+    client.write('last');
+    client.id(() => {});
+    client.once('error', () => {
+      end(client);
+      client.write('later');
+    });
+    await clock.advance(0);
+    const lost = assert.rejects(answer, /connection was lost/);
+    socket().accept();
+    await lost;
+    assert.deepEqual([FakeWebSocket.all[0].heard, client.buffer], [[{ type: 0, data: ['question'], id: 1 }], ['last', 'later']]);
+    client.open();
+    socket().accept();
+    assert.deepEqual(socket().heard, ['last', 'later', 'primus::id::']);
+  }
+});
+
 test('queue: a bounded one drops the oldest, and says so', async () => {
   const { clock, connect, events } = world();
   const client = connect({ queueSize: 2 });
@@ -177,6 +200,19 @@ test('heartbeat: we ask, and hear nothing', async () => {
   await clock.advance(100);
   socket().accept();
   assert.deepEqual(plain(), ['reconnect', 'reconnected', 'online', 'transport', 'open']);
+});
+
+test('heartbeat: who ends it when we ask is not asked again', async () => {
+  const { clock, opened, plain, fire } = world({ inPage: true });
+  const client = await opened({ ping: 1000, pong: 300 });
+  client.on('outgoing::data', () => client.end());
+  await clock.advance(1e6);
+  assert.deepEqual(plain(), ['close', 'end']);
+  client.open();
+  socket().accept();
+  fire('document', 'visibilitychange');
+  await clock.advance(1e6);
+  assert.deepEqual(plain(), ['transport', 'open', 'close', 'end']);
 });
 
 test('heartbeat: we ask, and wait for ever', async () => {

@@ -40,3 +40,10 @@ test('socket.io: arguments of events are not made into text', async () => {
   socket().say('42["primus::stale","0123456789ab"]');
   assert.deepEqual([heard, events.map(([event, , theirs]) => [event, theirs])], [[{ toString: 1, valueOf: 1 }, 1000], [['stale', '0123456789ab']]]);
 });
+
+test('socket.io: a message that is ended by who sees it raw is a message all the same', async () => {
+  const { client, plain, events } = await opened();
+  client.on('incoming::data', () => client.end());
+  socket().say('42["message",{"a":1}]');
+  assert.deepEqual([events.find(([event]) => event === 'data')[1], plain()], [{ a: 1 }, ['close', 'end', 'data']]);
+});

@@ -43,9 +43,13 @@ class Liveness {
   /** There is reason for doubt: the network changed, or a page that was hidden is looked at again. */
   doubt() {
     if (this._timer === undefined || this._asked || !this._mayAsk) return;
+    this._askWithin(Math.min(this._pong, SHORT));
+  }
+
+  _askWithin(ms) {
     this._asked = true;
+    this._wait(ms); // first: whoever hears of the question may stop us
     this._ask();
-    this._wait(Math.min(this._pong, SHORT));
   }
 
   _wait(ms) {
@@ -61,17 +65,14 @@ class Liveness {
     const left = this._last + this._ping - now;
     if (this._asked && late && !this._askedAgain) {
       this._askedAgain = true;
-      this._ask();
-      this._wait(SHORT);
+      this._askWithin(SHORT);
     } else if (this._asked) {
       this.stop();
       this._giveUp();
     } else if (left > 0) {
       this._wait(left);
     } else {
-      this._asked = true;
-      this._ask();
-      this._wait(late ? Math.max(this._pong, SHORT) : this._pong);
+      this._askWithin(late ? Math.max(this._pong, SHORT) : this._pong);
     }
   }
 }

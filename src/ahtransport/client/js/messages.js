@@ -124,8 +124,9 @@ class Messenger extends EventEmitter {
 
   _flush() {
     this._calls.sent();
-    this.buffer.splice(0).forEach((data) => this._transmit(data));
-    if (this._idWaiters.length && this._id === undefined) this._transmit('primus::id::');
+    // A listener may end it meanwhile: then the rest goes on waiting.
+    while (this.buffer.length && this._isOpen()) this._transmit(this.buffer.shift());
+    if (this._idWaiters.length && this._id === undefined && this._isOpen()) this._transmit('primus::id::');
   }
 
   _transmit(data) {
@@ -147,9 +148,10 @@ class Messenger extends EventEmitter {
   // -- in
 
   _receive(raw) {
+    const { values } = this.socket.constructor; // a listener may end it
     this._liveness.heard();
     this.emit('incoming::data', raw);
-    if (this.socket && this.socket.constructor.values) this._receiveValue(raw, raw);
+    if (values) this._receiveValue(raw, raw);
     else this.decoder(raw, (error, data) => (error ? this.emit('error', error) : this._receiveValue(data, raw)));
   }
 
