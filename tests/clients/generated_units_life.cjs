@@ -240,7 +240,7 @@ test('reconnect: opened by who hears that an attempt failed', async () => {
 });
 
 test('reconnect: listeners may end it at any point', async () => {
-  const events = ['incoming::end', 'close', 'reconnect scheduled', 'outgoing::url', 'outgoing::open', 'reconnect', 'reconnected', 'reconnect timeout'];
+  const events = ['incoming::end', 'close', 'reconnect scheduled', 'outgoing::reconnect', 'outgoing::url', 'outgoing::open', 'reconnect', 'reconnected', 'reconnect timeout'];
   for (const [event, way] of events.flatMap((name) => [[name, 'end'], [name, 'destroy']])) {
     const { clock, opened } = world();
     const client = await opened({ reconnect: { min: 100, 'reconnect timeout': 1000 } });
@@ -258,6 +258,27 @@ test('reconnect: listeners may end it at any point', async () => {
 });
 
 // -- ending
+
+test('reconnect: ended, destroyed or opened by who hears that it is about to begin', async () => {
+  const acts = {
+    end: [2, 0, ['end']],
+    destroy: [2, 0, ['end', 'destroy']],
+    open: [1, 1, []],
+    bounce: [1, 1, ['end']],
+  };
+  for (const [act, [state, opened, told]] of Object.entries(acts)) {
+    const all = world();
+    const client = await all.opened({ reconnect: { min: 100 } });
+    const before = sockets();
+    client.once('outgoing::reconnect', () => (act === 'bounce' ? client.end().open() : client[act]()));
+    socket().hangUp();
+    all.plain();
+    await all.clock.advance(100);
+    assert.deepEqual([client.readyState, sockets() - before, all.plain()], [state, opened, told], act);
+    await all.clock.advance(9000);
+    assert.equal(sockets() - before, opened, act);
+  }
+});
 
 test('end: a last message, and nothing after it', async () => {
   const { clock, opened, names } = world();

@@ -44,6 +44,7 @@ class Client extends Messenger {
     recovery.on('reconnected', this.emits('reconnected'));
     recovery.on('reconnect', (attempt) => {
       this.emit('outgoing::reconnect');
+      if (recovery.attempt !== attempt) return; // a listener ended it, or opened it by itself
       this._connect();
       this.emit('reconnect', attempt);
     });
