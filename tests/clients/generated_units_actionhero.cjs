@@ -165,3 +165,38 @@ test('actionhero: a server that answers nonsense does not leave who connects in 
   await clock.advance(10000);
   assert.equal(outcome.code, 'TIMEOUT');
 });
+
+test('actionhero: what was told to be lost is not run later', async () => {
+  const { clock, client } = await connected({}, { reconnect: RECONNECT, responseTimeout: 1000 });
+  const waiting = [];
+  client.client.transform('outgoing', ({ data }, next) => { if (data.event === 'action') waiting.push(next); else next(); });
+  const lost = watch(client.action('once'));
+  socket().hangUp();
+  await clock.advance(100);
+  serve(socket());
+  await clock.advance(0);
+  const late = watch(client.action('twice'));
+  await clock.advance(1000);
+  assert.deepEqual([lost.code, late.code], ['DISCONNECTED', 'TIMEOUT']);
+  waiting.forEach((next) => next());
+  const fails = watch(client.action('thrice'));
+  waiting.pop()(new Error('not this'));
+  await clock.advance(0);
+  assert.equal(fails.code, 'INVALID');
+  assert.deepEqual(socket().heard.map(({ event }) => event), ['detailsView']);
+});
+
+test('actionhero: what waits for the rooms goes on waiting when the connection breaks on the way', async () => {
+  const { clock, client } = await connected({}, { reconnect: RECONNECT });
+  socket().hangUp();
+  const said = ['first', 'second'].map((message) => watch(client.say('room', message)));
+  await clock.advance(100);
+  client.client.on('outgoing::data', (text) => text.includes('first') && socket().hangUp());
+  serve(socket());
+  await clock.advance(0);
+  assert.deepEqual([said[0].code, said[1]], ['DISCONNECTED', {}]);
+  await clock.advance(100);
+  serve(socket());
+  await clock.advance(0);
+  assert.deepEqual([said[1].value.status, socket().heard.map(({ message }) => message)], ['OK', [undefined, 'second']]);
+});

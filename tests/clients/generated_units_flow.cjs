@@ -109,6 +109,75 @@ test('queue: calls that wait in it outlive the connection before', async () => {
   await lost;
 });
 
+/** What becomes of a promise: undefined while it waits. */
+function watch(promise) {
+  const seen = {};
+  promise.then((value) => { seen.value = value; }, (error) => { seen.error = error.message; });
+  return seen;
+}
+
+test('queue: a call that is made while a loss is told outlives attempts that fail', async () => {
+  const { clock, opened } = world();
+  const client = await opened({ reconnect: { min: 100 }, timeout: 0 });
+  let seen;
+  client.once('incoming::end', () => { seen = watch(client.call('question')); });
+  socket().hangUp();
+  await clock.advance(100);
+  socket().fail();
+  await clock.advance(200);
+  assert.deepEqual([seen, client.buffer.length], [{}, 1]);
+  socket().accept();
+  assert.deepEqual(socket().heard, [{ type: 0, data: ['question'], id: 1 }]);
+  socket().say({ type: 1, id: 1, data: ['answer'] });
+  await settle();
+  assert.deepEqual(seen, { value: 'answer' });
+});
+
+test('queue: a call whose transformer takes its time outlives the connection', async () => {
+  const { clock, opened } = world();
+  const client = await opened({ timeout: 1000 });
+  const waiting = [];
+  client.transform('outgoing', (packet, next) => waiting.push(() => { packet.data = { wrapped: packet.data }; next(); }));
+  const seen = watch(client.call('question'));
+  socket().hangUp();
+  client.open();
+  socket().accept();
+  assert.deepEqual([await settle(), seen, socket().heard], [undefined, {}, []]);
+  waiting.shift()();
+  assert.deepEqual(socket().heard, [{ wrapped: { type: 0, data: ['question'], id: 1 } }]);
+  socket().hangUp(); // this time it was sent
+  await settle();
+  assert.match(seen.error, /connection was lost/);
+  const kept = watch(client.call('kept'));
+  await clock.advance(1000);
+  assert.match(kept.error, /in time/);
+  client.open();
+  socket().accept();
+  waiting.shift()();
+  assert.deepEqual([socket().heard, client.buffer], [[], []]);
+});
+
+test('queue: a call that nobody waits for any more is taken out', async () => {
+  const { clock, opened } = world();
+  const client = await opened({ timeout: 1000, reconnect: { min: 1e6 } });
+  client.transform('outgoing', (packet) => { packet.data = { wrapped: packet.data }; });
+  socket().hangUp();
+  const seen = watch(client.call('question'));
+  client.write('message');
+  await clock.advance(1000);
+  assert.deepEqual([seen, client.buffer], [{ error: 'No answer to "question" came in time' }, [{ wrapped: 'message' }]]);
+});
+
+test('queue: a call that a transformer keeps is lost with the connection', async () => {
+  const { opened } = world();
+  const client = await opened({ timeout: 0 });
+  client.transform('outgoing', () => false);
+  const seen = watch(client.call('question'));
+  socket().hangUp();
+  await settle();
+  assert.match(seen.error, /connection was lost/);
+});
+
 // -- messages
 
 test('messages: what cannot be encoded or decoded is an error, and nothing more', async () => {
@@ -124,6 +193,23 @@ test('messages: what cannot be encoded or decoded is an error, and nothing more'
   socket().say('primus::unknown::x'.replace(/.*/, '"$&"'));
   assert.deepEqual(events.map(([, data]) => data), ['bytes', 'primus::unknown::x']);
   assert.equal(client.readyState, 3);
+});
+
+test('messages: a call that cannot be sent fails at once', async () => {
+  const { clock, opened, connect } = world();
+  const client = await opened({ timeout: 1000 });
+  const early = connect({ timeout: 1000 });
+  const later = watch(early.call('early', 1n));
+  await clock.advance(0);
+  socket().accept();
+  client.transform('outgoing', ({ data }) => { if (data.data[0] === 'forbidden') throw new Error('not this'); });
+  const seen = [watch(client.call('question', 1n)), watch(client.call('forbidden'))];
+  client.send('question', 1n, () => {});
+  early.destroy();
+  seen.push(watch(early.call('question')));
+  await settle();
+  assert.deepEqual(seen.map(({ error }) => error), ['Do not know how to serialize a BigInt', 'not this', 'This client was destroyed']);
+  assert.deepEqual([later, client._calls._waiting.size], [seen[0], 0]);
 });
 
 test('messages: without a listener for errors they are not thrown', async () => {

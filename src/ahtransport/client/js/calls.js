@@ -14,7 +14,7 @@ class Calls {
   constructor(primus) {
     this._primus = primus;
     this._last = 0; // the last id; counted from 1, as in primus-emitter
-    this._waiting = new Map(); // id → {answered, failed, sent}
+    this._waiting = new Map(); // id → {answered, failed, fail, …}: see Messenger._track
   }
 
   /** Send an event. `answered` gets the answer, `failed` why there is none; both may be left out. */
@@ -23,9 +23,11 @@ class Calls {
     if (answered) {
       this._last += 1;
       packet.id = this._last;
-      this._waiting.set(packet.id, { answered, failed, sent: this._primus.readyState === Primus.OPEN });
+      const call = { answered, failed, fail: (error) => this.fail(packet.id, error) };
+      this._waiting.set(packet.id, call);
+      this._primus._track(packet, call);
     }
-    this._primus.write(packet);
+    if (this._primus.write(packet) === false) this.fail(packet.id, new Error('This client was destroyed'));
     return packet.id;
   }
 
@@ -44,22 +46,24 @@ class Calls {
     return primus.emit(...data.data, ...(answer ? [this._once(answer)] : []));
   }
 
-  /** What waits to be sent is on its way now. */
-  sent() {
-    this._waiting.forEach((call) => { call.sent = true; });
-  }
-
-  /** The connection is gone; the next one can't answer what was asked on this one. */
-  lost() {
-    this._waiting.forEach(({ sent }, id) => {
-      if (sent) this.fail(id, new Error('The connection was lost before the answer came'));
+  /**
+   * The connection is gone; the next one can't answer what was asked on this one. What is still with the transformers,
+   * or in the buffer, goes on waiting, unless `all` is lost.
+   */
+  lost(all = false) {
+    const unsent = new Set(this._primus.buffer);
+    this._waiting.forEach((call) => {
+      const isSent = 'packet' in call && !unsent.has(call.packet);
+      if (isSent || all) call.fail(new Error('The connection was lost before the answer came'));
     });
   }
 
   fail(id, error) {
     const call = this._waiting.get(id);
+    if (!call) return;
     this._waiting.delete(id);
-    if (call && call.failed) call.failed(error);
+    this._primus._withdraw(call);
+    if (call.failed) call.failed(error);
   }
 
   _answer(id, answer) {

@@ -3,10 +3,16 @@
 // Control messages are strings; what else begins with "primus::" is an ordinary message, as in Primus.
 const CONTROL = /^primus::(ping|pong|server|id|stale)::([^]*)$/;
 
-/** Have a packet pass the transformers, one after the other. One that says false drops it. */
-function transformMessage(primus, type, packet, done) {
+/**
+ * Have a packet pass the transformers, one after the other: then it is `done(packet)`. One that says false drops it, and
+ * one that fails, too, which is told as an error; of both `stopped` hears, with the error.
+ */
+function transformMessage(primus, type, packet, done, stopped = () => {}) {
   const steps = primus.transformers[type].slice();
-  const fail = (error) => primus.emit('error', error);
+  const fail = (error) => {
+    primus.emit('error', error);
+    stopped(error);
+  };
   const pass = () => {
     const step = steps.shift();
     if (!step) {
@@ -15,7 +21,8 @@ function transformMessage(primus, type, packet, done) {
     }
     const next = (error, answer) => {
       if (error) fail(error);
-      else if (answer !== false) pass();
+      else if (answer === false) stopped();
+      else pass();
     };
     let answer;
     try {
@@ -40,13 +47,19 @@ class Messenger extends EventEmitter {
     this._id = undefined;
     this._idWaiters = [];
     this._calls = new Calls(this);
+    this._tracked = new WeakMap(); // messages that are to be answered, as they were written and as they are sent → call
     this._sentAway = false; // whether the server said not to come back
   }
 
   /** Send a message, or keep it until there is a connection. */
   write(data) {
     if (this.destroyed) return false;
-    transformMessage(this, 'outgoing', { data }, (packet) => this._write(packet.data));
+    const call = this._tracked.get(data);
+    const stopped = (error) => {
+      if (error) call.fail(error);
+      else call.packet = undefined; // sent, for all that we know: a transformer may have its own way
+    };
+    transformMessage(this, 'outgoing', { data }, (packet) => this._write(packet.data, call), call && stopped);
     return true;
   }
 
@@ -72,9 +85,9 @@ class Messenger extends EventEmitter {
         clearTimeout(timer);
         reject(error);
       };
-      const id = this._calls.send(event, args, answered, failed);
       const { timeout } = this.options;
       if (timeout) timer = wait(() => this._calls.fail(id, new Error(`No answer to "${event}" came in time`)), timeout);
+      const id = this._calls.send(event, args, answered, failed);
     });
   }
 
@@ -108,8 +121,27 @@ class Messenger extends EventEmitter {
 
   // -- out
 
-  _write(data) {
-    if (this.destroyed) return;
+  /**
+   * A message that is to be written has a call, which gets `packet`, the message behind the transformers, once it is
+   * there; `over` when it is withdrawn; and whose `fail(error)` is called when it can't be sent.
+   */
+  _track(data, call) {
+    if (typeof data === 'object' && data !== null) this._tracked.set(data, call);
+  }
+
+  /** Nobody waits for the answer any more, so the message is not sent, unless it has been. */
+  _withdraw(call) {
+    call.over = true;
+    const at = this.buffer.indexOf(call.packet);
+    if (at >= 0) this.buffer.splice(at, 1);
+  }
+
+  _write(data, call) {
+    if (this.destroyed || (call && call.over)) return;
+    if (call) {
+      call.packet = data;
+      this._track(data, call);
+    }
     if (this._isOpen()) {
       this._transmit(data);
       return;
@@ -118,12 +150,12 @@ class Messenger extends EventEmitter {
     while (this.buffer.length > this.options.queueSize) {
       const lost = this.buffer.shift();
       this.emit('dropped', lost);
-      if (isEvent(lost)) this._calls.fail(lost.id, new Error('Too much was waiting to be sent'));
+      const call = this._tracked.get(lost);
+      if (call) call.fail(new Error('Too much was waiting to be sent'));
     }
   }
 
   _flush() {
-    this._calls.sent();
     // A listener may end it meanwhile: then the rest goes on waiting.
     while (this.buffer.length && this._isOpen()) this._transmit(this.buffer.shift());
     if (this._idWaiters.length && this._id === undefined && this._isOpen()) this._transmit('primus::id::');
@@ -132,6 +164,11 @@ class Messenger extends EventEmitter {
   _transmit(data) {
     const wire = this.socket;
     const { emits, values } = wire.constructor;
+    const call = this._tracked.get(data);
+    const fail = (error) => {
+      this.emit('error', error);
+      if (call) call.fail(error);
+    };
     const put = (packet) => {
       this.emit('outgoing::data', packet);
       wire.send(packet);
@@ -139,9 +176,9 @@ class Messenger extends EventEmitter {
     try {
       if (emits && isEvent(data)) this._calls.carry(wire, data);
       else if (values) put(data);
-      else this.encoder(data, (error, packet) => (error ? this.emit('error', error) : put(packet)));
+      else this.encoder(data, (error, packet) => (error ? fail(error) : put(packet)));
     } catch (error) {
-      this.emit('error', error); // a wire that encodes by itself could not
+      fail(error); // a wire that encodes by itself could not
     }
   }
 

@@ -102,9 +102,8 @@ class Client extends Messenger {
     this.readyState = Primus.CLOSED;
     this._stopWatching();
     this.recovery.destroy();
-    this._calls.sent(); // or never
-    this._calls.lost();
     this.buffer = [];
+    this._calls.lost(true);
     this.transformers = { incoming: [], outgoing: [] };
     this.emit('destroy');
     this.removeAllListeners();

@@ -93,27 +93,41 @@ class Exchange {
   }
 
   _write(message) {
-    const { client } = this._owner;
-    // Primus tells of what can't be encoded by an event, and drops it.
+    const { client, callbacks } = this._owner;
+    const { call } = callbacks[message.messageId] || {};
+    if (client._track) {
+      if (call) client._track(message, call);
+      client.write(message);
+      return;
+    }
+    // npm's Primus tells of what can't be encoded by an event, and drops it.
     let cause;
     const heard = (error) => { cause = error; };
     client.on('error', heard);
     client.write(message);
     client.removeListener('error', heard);
-    if (cause) this._failOne(message.messageId, callError('INVALID', `it can't be sent: ${cause.message}`, { cause }));
+    if (cause && call) call.fail(cause);
   }
 
   _await(messageId, done, inside) {
     const { callbacks, options } = this._owner;
     let timer;
+    const call = { over: false }; // see Messenger._track
     const settle = (error, response) => {
+      if (call.over) return;
+      call.over = true;
       if (callbacks[messageId] === answered) delete callbacks[messageId];
       this._queue.delete(messageId);
       clearTimeout(timer);
+      // What was said not to come shall not happen later.
+      const { client } = this._owner;
+      if (client && client._withdraw) client._withdraw(call);
       done(error, response);
     };
     const answered = (response) => settle(errorIn(response), response);
-    answered.fail = (error) => settle(error, responseOf(error, messageId));
+    answered.fail = (error) => callSafely(() => settle(error, responseOf(error, messageId)));
+    answered.call = call;
+    call.fail = (cause) => answered.fail(callError('INVALID', `it can't be sent: ${cause.message}`, { cause }));
     this._failOne(messageId, callError('REPLACED', 'another call took this messageId'));
     callbacks[messageId] = answered;
     // Connecting has a time of its own: without these answers there would be no going on.
@@ -136,11 +150,13 @@ class Exchange {
     this.dropped(dropped);
   }
 
-  /** Send what had to wait. */
+  /** Send what had to wait. If a listener ends the connection meanwhile, the rest goes on waiting. */
   flush() {
-    const messages = [...this._queue.values()];
-    this._queue.clear();
-    messages.forEach((message) => this._write(message));
+    for (const [messageId, message] of this._queue) {
+      if (!this.isLive()) return;
+      this._queue.delete(messageId);
+      this._write(message);
+    }
   }
 
   /** A message fell out of a queue. */
@@ -167,7 +183,7 @@ class Exchange {
     const answered = callbacks[messageId];
     delete callbacks[messageId];
     // A page may have put its own function there, which knows of responses only.
-    if (answered && answered.fail) callSafely(() => answered.fail(error));
+    if (answered && answered.fail) answered.fail(error);
   }
 }
 
