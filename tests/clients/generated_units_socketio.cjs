@@ -47,3 +47,24 @@ test('socket.io: a message that is ended by who sees it raw is a message all the
   socket().say('42["message",{"a":1}]');
   assert.deepEqual([events.find(([event]) => event === 'data')[1], plain()], [{ a: 1 }, ['close', 'end', 'data']]);
 });
+
+test('socket.io: of calls that failed nothing is left in the wire', async () => {
+  const { client, clock, events } = await opened({ timeout: 1000 });
+  const seen = [];
+  const call = (...args) => client.call(...args).catch((error) => seen.push(error.message));
+  call('late');
+  call('question', 1n);
+  call('connect');
+  client.send('disconnect', () => {});
+  const answer = client.call('prompt');
+  await clock.advance(0);
+  assert.deepEqual(seen, ['Do not know how to serialize a BigInt', '"connect" is not for applications to emit']);
+  assert.deepEqual(events.map(([event]) => event), ['error', 'error', 'error']);
+  assert.deepEqual(socket().sent, ['421["late"]', '423["prompt"]']);
+  socket().say('433["answer"]');
+  assert.deepEqual([await answer, client.socket._acks.size, client._calls._waiting.size], ['answer', 1, 1]);
+  await clock.advance(1000);
+  assert.deepEqual([seen[2], client.socket._acks.size, client._calls._waiting.size], ['No answer to "late" came in time', 0, 0]);
+  socket().say('431["too late"]');
+  assert.equal(client.readyState, 3);
+});

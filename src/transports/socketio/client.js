@@ -157,14 +157,18 @@ class SocketIO {
     this._write(EVENT, ['message', value]);
   }
 
-  /** Send an event; `ack` is called with what the server answers. Throws a TypeError for a reserved name. */
+  /**
+   * Send an event; `ack` is called with what the server answers. Throws a TypeError for a reserved name.
+   *
+   * Gives a function that forgets `ack`, for when nobody waits for the answer any more.
+   */
   emit(name, args, ack) {
     if (RESERVED.includes(name)) throw new TypeError(`"${name}" is not for applications to emit`);
-    if (ack && this._open) {
-      this._lastId += 1;
-      this._acks.set(this._lastId, ack);
-    }
-    this._write(EVENT, [name, ...args], ack ? this._lastId : undefined);
+    if (ack) this._lastId += 1;
+    const id = ack ? this._lastId : undefined;
+    this._write(EVENT, [name, ...args], id); // throws what can't be encoded
+    if (ack && this._open) this._acks.set(id, ack);
+    return () => this._acks.delete(id);
   }
 
   /** Leave, and hang up; no event follows. */

@@ -33,7 +33,9 @@ class Calls {
 
   /** Carry an event on a wire that knows events. */
   carry(wire, { data: [event, ...args], id }) {
-    wire.emit(event, args, id ? (...answer) => this._answer(id, answer) : undefined);
+    const forget = wire.emit(event, args, id ? (...answer) => this._answer(id, answer) : undefined);
+    const call = this._waiting.get(id);
+    if (call) call.forget = forget;
   }
 
   /** A message came: true when it was an event that somebody listens to, or an answer that is waited for. */
@@ -63,6 +65,7 @@ class Calls {
     if (!call) return;
     this._waiting.delete(id);
     this._primus._withdraw(call);
+    if (call.forget) call.forget(); // the wire, too
     if (call.failed) call.failed(error);
   }
 
