@@ -68,3 +68,13 @@ test('socket.io: of calls that failed nothing is left in the wire', async () => 
   socket().say('431["too late"]');
   assert.equal(client.readyState, 3);
 });
+
+test('socket.io: who throws when told the id keeps nobody from hearing that it is open', async () => {
+  const { connect, clock, plain } = world();
+  const client = connect({ transport: { transports: ['websocket'] } });
+  const ids = [];
+  client.id(() => { throw new Error('mine'); }).id((id) => ids.push(id));
+  await accept(clock);
+  assert.deepEqual([plain(), ids], [['transport', 'open'], ['ID']]);
+  await assert.rejects(clock.advance(0), /mine/); // reported as an uncaught error
+});

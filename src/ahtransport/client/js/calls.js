@@ -73,11 +73,7 @@ class Calls {
     const call = this._waiting.get(id);
     if (!call) return false;
     this._waiting.delete(id);
-    try {
-      call.answered(...answer);
-    } catch (error) {
-      throwLater(error);
-    }
+    callSafely(() => call.answered(...answer));
     return true;
   }
 

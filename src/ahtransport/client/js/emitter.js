@@ -7,6 +7,15 @@ function throwLater(error) {
   setTimeout(() => { throw error; });
 }
 
+/** Call it; what it throws is reported as an uncaught error, but does not keep others from being called. */
+function callSafely(run) {
+  try {
+    run();
+  } catch (error) {
+    throwLater(error);
+  }
+}
+
 class EventEmitter {
   /** Call `listener` on every `event`, with `this` being `context` (the emitter itself by default). */
   on(event, listener, context) {

@@ -241,7 +241,7 @@ class Messenger extends EventEmitter {
   _identify(id) {
     this._id = id;
     this.emit('incoming::id', id);
-    this._idWaiters.splice(0).forEach((callback) => callback(id));
+    this._idWaiters.splice(0).forEach((callback) => callSafely(() => callback(id)));
   }
 
   /** Whether a message can go out now. While listeners hear of a loss there may be no wire any more. */

@@ -52,15 +52,6 @@ function eitherCallback(callback) {
   return callback.length >= 2 ? callback : (error, response) => callback(response);
 }
 
-/** Call it; what it throws is reported as an uncaught error, but does not keep others from being called. */
-function callSafely(run) {
-  try {
-    run();
-  } catch (error) {
-    throwLater(error);
-  }
-}
-
 /** Messages on their way to the server, and who waits for the responses. */
 class Exchange {
   /** @param owner has `client`, `callbacks`, `options`, `messageId`, `state`, `_ended` and `emit`. */
