@@ -78,3 +78,20 @@ test('socket.io: who throws when told the id keeps nobody from hearing that it i
   assert.deepEqual([plain(), ids], [['transport', 'open'], ['ID']]);
   await assert.rejects(clock.advance(0), /mine/); // reported as an uncaught error
 });
+
+test('socket.io: polling with credentials in the address', async () => {
+  for (const extraHeaders of [undefined, { authorization: 'Bearer mine', 'X-Own': 'x' }]) {
+    const asked = [];
+    const fetch = (url, request) => {
+      asked.push(new Request(url, request)); // throws when credentials are left in the address
+      return new Promise(() => {});
+    };
+    const { connect, clock } = world();
+    connect({ fetch, transport: { transports: ['polling'], extraHeaders } }, 'https://user:right@server.example');
+    await clock.advance(0);
+    const [{ url, headers }] = asked;
+    assert.ok(url.startsWith('https://server.example/'), url);
+    assert.equal(headers.get('Authorization'), extraHeaders ? 'Bearer mine' : 'Basic dXNlcjpyaWdodA==');
+    assert.equal(headers.get('X-Own'), extraHeaders ? 'x' : null);
+  }
+});
