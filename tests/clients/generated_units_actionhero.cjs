@@ -200,3 +200,58 @@ test('actionhero: what waits for the rooms goes on waiting when the connection b
   await clock.advance(0);
   assert.deepEqual([said[1].value.status, socket().heard.map(({ message }) => message)], ['OK', [undefined, 'second']]);
 });
+
+test('actionhero: connect() calls back once each, also when it is called by who hears that it failed', async () => {
+  for (const external of [false, true]) {
+    const { clock, exports } = world();
+    const { ActionheroWebsocketClient, Primus } = exports;
+    const options = { url: 'http://server.example', WebSocket: FakeWebSocket };
+    const client = new ActionheroWebsocketClient(options, external ? new Primus(options.url, { ...options, manual: true }) : undefined);
+    const told = [];
+    const again = (number) => client.connect((error) => {
+      told.push([number, error ? error.message : null]);
+      if (error) again(number + 1);
+    });
+    again(1);
+    client.connect((error) => told.push(['other', error ? error.message : null]));
+    await clock.advance(0);
+    serve(socket());
+    await clock.advance(0);
+    assert.deepEqual(told, [[1, 'connect() was called again'], [2, null], ['other', null]]);
+    assert.deepEqual(FakeWebSocket.all.filter(({ readyState }) => readyState < 3).length, 1); // nothing is left of the others
+    assert.equal(client.state, 'connected');
+    const lost = [];
+    client.on('disconnected', () => lost.push(client.state));
+    client.send({ event: 'unanswered' }, () => again(3));
+    client.send({ event: 'unanswered' }, () => again(4));
+    client.disconnect();
+    await clock.advance(0);
+    serve(socket());
+    await clock.advance(0);
+    assert.deepEqual([told.slice(3), client.state, lost.length], [[[4, null], [3, null]], 'connected', 1]);
+    client.disconnect();
+    await clock.advance(1e6);
+    assert.deepEqual(FakeWebSocket.all.filter(({ readyState }) => readyState < 3).length, 0);
+  }
+});
+
+test('actionhero: connect() tells by its callback that there is nothing to connect to', async () => {
+  const { clock, exports } = world();
+  const { ActionheroWebsocketClient, Primus } = exports;
+  const destroyed = new Primus('http://server.example', { manual: true });
+  destroyed.destroy();
+  for (const client of [new ActionheroWebsocketClient({ url: 'ftp://server.example' }), new ActionheroWebsocketClient({}, destroyed)]) {
+    const told = [];
+    client.connect((error) => told.push(error));
+    const waits = watch(client.say('room', 'x'));
+    assert.deepEqual([told.length, client.state], [0, 'connecting']);
+    await clock.advance(0);
+    assert.deepEqual([told.map(({ code }) => code), waits.code, client.state], [['DISCONNECTED'], 'DISCONNECTED', 'disconnected']);
+    assert.match(told[0].message, /^can't connect: .+/);
+    assert.equal(told[0].message, `can't connect: ${told[0].cause.message}`);
+    const first = watch(client.connect());
+    const second = watch(client.connect());
+    await clock.advance(0);
+    assert.deepEqual([first.code, second.code], ['DISCONNECTED', 'DISCONNECTED']);
+  }
+});

@@ -65,16 +65,31 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   _connect(done) {
     this._end(callError('DISCONNECTED', 'connect() was called again'));
-    if (!this.externalClient) {
-      if (this.client) this.client.destroy();
-      this.client = new Primus(this.urlWithSession(), Object.assign({}, this.options, { manual: true }));
+    const other = this._connectDone;
+    if (!this._ended) { // who heard of that end has called connect(), too: it is one connection for both
+      this._connectDone = (...outcome) => {
+        if (other) callSafely(() => other(...outcome));
+        done(...outcome);
+      };
+      return;
     }
-    this._follow(this.client);
     this._connectDone = done;
     this._wasConnected = this._ended = false;
     this._cause = null;
     this.state = 'connecting';
-    this.client.open();
+    const session = this._session;
+    try {
+      if (!this.externalClient) {
+        if (this.client) this.client.destroy();
+        this.client = new Primus(this.urlWithSession(), Object.assign({}, this.options, { manual: true }));
+      }
+      if (this.client.destroyed) throw new Error('the Primus client was destroyed');
+      this._follow(this.client);
+      this.client.open();
+    } catch (cause) {
+      const error = callError('DISCONNECTED', `can't connect: ${cause.message}`, { cause });
+      Promise.resolve().then(() => session === this._session && this._end(error));
+    }
   }
 
   /** Leave for good. Calls that wait for an answer fail; the rooms are joined again by another connect(). */
@@ -85,9 +100,11 @@ class ActionheroWebsocketClient extends EventEmitter {
   _end(error) {
     this._ended = true;
     const before = this.state;
+    const session = this._session + 1;
     this.state = 'disconnected';
     this._stop(error);
-    if (this.client) this.client.end();
+    // Who is told may have called connect(), and what there is by now is another connection.
+    if (this.client && session === this._session) this.client.end();
     if (before !== 'disconnected') this.emit('disconnected');
   }
 
