@@ -255,3 +255,28 @@ test('actionhero: connect() tells by its callback that there is nothing to conne
     assert.deepEqual([first.code, second.code], ['DISCONNECTED', 'DISCONNECTED']);
   }
 });
+
+test('actionhero: an error of a message is not the cause of a later end', async () => {
+  const { clock, client } = await connected({}, { reconnect: RECONNECT });
+  assert.equal(watch(client.say('room', 1n)).code, undefined);
+  await clock.advance(0);
+  const lost = client.say('room', 'x').catch((error) => error);
+  client.client.end(); // not by disconnect()
+  const { code, message, cause } = await lost;
+  assert.deepEqual([code, message, cause], ['DISCONNECTED', 'the connection was lost', null]);
+  const said = client.connect().catch((error) => error);
+  serve(socket());
+  await said;
+  const failed = client.say('room', 'x').catch((error) => error);
+  socket().fail('reset'); // this is one
+  assert.equal((await failed).cause.message, 'reset');
+});
+
+test('actionhero: the session\'s cookie beside a query of the address', async () => {
+  for (const [url, expected] of [['http://server.example', '?mine=a%20b&'], ['http://server.example?token=t', '?token=t&mine=a%20b&']]) {
+    const { client, document } = await connected({}, { url, cookieKey: 'mine' });
+    document.cookie = 'mine=a b';
+    client.connect().catch(() => {});
+    assert.ok(socket().url.startsWith(`ws://server.example/primus${expected}`), socket().url);
+  }
+});

@@ -130,7 +130,7 @@ class ActionheroWebsocketClient extends EventEmitter {
       open: () => this._configure(),
       data: (message) => this.handleMessage(message),
       error: (error) => {
-        this._cause = error;
+        if (!this._exchange.isOpen()) this._cause = error; // else it is of some message
         this.emit('error', error);
       },
       timeout: () => {
@@ -251,7 +251,8 @@ class ActionheroWebsocketClient extends EventEmitter {
   urlWithSession() {
     const { url, cookieKey } = this.options;
     const value = cookieKey ? this.getCookie(cookieKey) : undefined;
-    return value ? `${url}?${encodeURIComponent(cookieKey)}=${encodeURIComponent(value)}` : url;
+    if (!value) return url;
+    return `${url}${String(url).includes('?') ? '&' : '?'}${encodeURIComponent(cookieKey)}=${encodeURIComponent(value)}`;
   }
 
   getCookie(name) {

@@ -78,9 +78,14 @@ class Exchange {
 
   /** Whether a message can go out now. While listeners hear of a loss, the state is still that of before. */
   isLive() {
-    const { client, state } = this._owner;
+    return this._owner.state === 'connected' && this.isOpen();
+  }
+
+  /** Whether there is a connection, be its rooms joined or not. */
+  isOpen() {
+    const { client } = this._owner;
     // npm's Primus has no such method.
-    return state === 'connected' && (client._isOpen ? client._isOpen() : client.readyState === Primus.OPEN);
+    return client._isOpen ? client._isOpen() : client.readyState === Primus.OPEN;
   }
 
   _write(message) {
