@@ -28,6 +28,7 @@ const bytes = (...values) => Uint8Array.of(...values).buffer;
 test('how it connects', async () => {
   const cases = [
     [{}, '40'], [{ auth: { token: 'x' } }, '40{"token":"x"}'], [{ auth: null }, '40'], [{ auth: (tell) => tell({ a: 1 }) }, '40{"a":1}'],
+    [{ auth: { token: Uint8Array.of(1, 2), buffer: Buffer.from([3]) } }, '40{"token":{"0":1,"1":2},"buffer":{"type":"Buffer","data":[3]}}'], // as npm has it
     [{ namespace: '/admin', auth: { a: 1 } }, '40/admin,{"a":1}'], [{ namespace: 'admin' }, '40/admin,'],
   ];
   for (const [options, expected] of cases) assert.deepEqual([(await begun(options)), last().sent][1], [expected]);

@@ -81,7 +81,9 @@ class TextCodec {
         : new Uint8Array(original.buffer, original.byteOffset, original.byteLength);
       return { _placeholder: true, num: attachments.push(bytes) - 1 };
     };
-    const text = data === undefined ? '' : JSON.stringify(data, mayHaveBytes(data) ? replace : undefined);
+    // What is said on connecting has no attachments: bytes are whatever JSON makes of them.
+    const mayAttach = type === EVENT || type === ACK;
+    const text = data === undefined ? '' : JSON.stringify(data, mayAttach && mayHaveBytes(data) ? replace : undefined);
     const head = attachments.length ? `${type + BINARY}${attachments.length}-` : String(type);
     return [head + (nsp === '/' ? '' : `${nsp},`) + (id === undefined ? '' : id) + text, ...attachments];
   }
