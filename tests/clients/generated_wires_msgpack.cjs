@@ -90,12 +90,15 @@ test('MessagePack: what JSON would make of it', () => {
   const values = [
     undefined, [undefined, () => {}, Symbol('x')], { a: undefined, b: () => {}, c: [] }, new Date(5), { when: new Date(0) }, [1, , 3], // eslint-disable-line no-sparse-arrays
     { toJSON: (key) => `called ${key}` }, { a: { toJSON: (key) => ({ key }) }, b: [{ toJSON: (key) => [key] }] }, { toJSON: () => undefined },
+    { a: { toJSON: () => undefined }, b: { toJSON: () => () => {} }, c: 1 }, [{ toJSON: () => undefined }], { s: Symbol('x'), t: [Symbol('x')] },
+    [new Number(5), new String('s'), new Boolean(false)], { a: new Number(1.5), b: { toJSON: () => new String('t') } }, // eslint-disable-line no-new-wrappers
     Object.create({ inherited: 1 }), Object.assign(Object.create(null), { own: 1 }), new (class Point { constructor() { this.x = 1; } })(),
   ];
   for (const value of values) assert.deepEqual(decode(encode(value)), JSON.parse(JSON.stringify(value) || 'null'));
   const own = { a: 1 };
   own.toJSON = () => own;
   assert.deepEqual(decode(encode(own)), { a: 1 });
+  assert.deepEqual(decode(encode([Object(1n), { toJSON: () => Uint8Array.of(1) }])), [1, Uint8Array.of(1)]);
   const endless = [];
   endless.push(endless);
   assert.throws(() => encode(endless), RangeError);

@@ -5,6 +5,17 @@
 // way in, timestamps become Dates, and what npm notepack.io has of its own (its type 0) is understood: undefined, dates,
 // and bytes that are no Buffer.
 
+const NOTHING = ['undefined', 'function', 'symbol']; // types that JSON leaves out
+
+/** A value as JSON takes it: what toJSON says, if there is one, and a number for a Number. */
+function plainly(given, key) {
+  if (typeof given === 'number' || typeof given === 'string' || !given) return given;
+  const isBytes = given instanceof ArrayBuffer || ArrayBuffer.isView(given);
+  const value = !isBytes && typeof given.toJSON === 'function' ? given.toJSON(key) : given;
+  const isBoxed = value instanceof Number || value instanceof String || value instanceof Boolean || value instanceof BigInt;
+  return isBoxed ? value.valueOf() : value;
+}
+
 class Writer {
   constructor() {
     this._bytes = new Uint8Array(256);
@@ -93,17 +104,20 @@ class Writer {
       return;
     }
     const all = value instanceof Map ? [...value] : Object.keys(value).map((name) => [name, value[name]]);
-    const entries = all.filter(([, item]) => item !== undefined && typeof item !== 'function');
+    const entries = all.map(([name, item]) => [name, plainly(item, String(name))])
+      .filter(([, item]) => !NOTHING.includes(typeof item));
     this._length(entries.length, 16, 0x80, 0, 0xde);
     entries.forEach(([name, item]) => {
       this.value(name);
-      this.value(item, String(name));
+      this._plain(item);
     });
   }
 
   value(given, key = '') {
-    const isBytes = given instanceof ArrayBuffer || ArrayBuffer.isView(given);
-    const value = !isBytes && given && typeof given.toJSON === 'function' ? given.toJSON(key) : given;
+    this._plain(plainly(given, key));
+  }
+
+  _plain(value) {
     switch (typeof value) {
       case 'string':
         this._text(value);
@@ -121,10 +135,10 @@ class Writer {
       case 'object':
         if (value === null) this._byte(0xc0);
         else if (value instanceof ArrayBuffer) this._binary(new Uint8Array(value));
-        else if (isBytes) this._binary(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+        else if (ArrayBuffer.isView(value)) this._binary(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
         else this._container(value);
         break;
-      default: // undefined and functions, where they can't be left out
+      default: // NOTHING, where it can't be left out
         this._byte(0xc0);
     }
   }
