@@ -168,6 +168,29 @@ test('queue: a call that nobody waits for any more is taken out', async () => {
   assert.deepEqual([seen, client.buffer], [{ error: 'No answer to "question" came in time' }, [{ wrapped: 'message' }]]);
 });
 
+test('queue: a call that becomes a text on its way is lost like any other', async () => {
+  const { opened } = world();
+  const client = await opened({ timeout: 0 });
+  client.transform('outgoing', (packet) => { packet.data = JSON.stringify(packet.data); });
+  const seen = watch(client.call('question'));
+  socket().hangUp();
+  await settle();
+  assert.match(seen.error, /connection was lost/);
+});
+
+test('queue: a call that is given up while others leave', async () => {
+  const { clock, connect } = world();
+  const client = connect();
+  client.write('first');
+  const seen = watch(client.call('question'));
+  client.write('last');
+  client.once('outgoing::data', () => client._calls.fail(1, new Error('given up')));
+  await clock.advance(0);
+  socket().accept();
+  assert.deepEqual([socket().heard, client.buffer], [['first', 'last'], []]);
+  assert.deepEqual([await settle(), seen], [undefined, { error: 'given up' }]);
+});
+
 test('queue: a call that a transformer keeps is lost with the connection', async () => {
   const { opened } = world();
   const client = await opened({ timeout: 0 });

@@ -53,10 +53,8 @@ class Calls {
    * or in the buffer, goes on waiting, unless `all` is lost.
    */
   lost(all = false) {
-    const unsent = new Set(this._primus.buffer);
     this._waiting.forEach((call) => {
-      const isSent = 'packet' in call && !unsent.has(call.packet);
-      if (isSent || all) call.fail(new Error('The connection was lost before the answer came'));
+      if (call.sent || all) call.fail(new Error('The connection was lost before the answer came'));
     });
   }
 

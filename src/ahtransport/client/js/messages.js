@@ -57,7 +57,7 @@ class Messenger extends EventEmitter {
     const call = this._tracked.get(data);
     const stopped = (error) => {
       if (error) call.fail(error);
-      else call.packet = undefined; // sent, for all that we know: a transformer may have its own way
+      else call.sent = true; // for all that we know: a transformer may have its own way
     };
     transformMessage(this, 'outgoing', { data }, (packet) => this._write(packet.data, call), call && stopped);
     return true;
@@ -122,17 +122,17 @@ class Messenger extends EventEmitter {
   // -- out
 
   /**
-   * A message that is to be written has a call, which gets `packet`, the message behind the transformers, once it is
-   * there; `over` when it is withdrawn; and whose `fail(error)` is called when it can't be sent.
+   * Remember whose a message is that is to be written. `call` gets `packet`, which is the message behind the transformers,
+   * `sent` when it has left, and `over` when it is withdrawn. Its `fail(error)` is called when it can't be sent.
    */
   _track(data, call) {
-    if (typeof data === 'object' && data !== null) this._tracked.set(data, call);
+    this._tracked.set(data, call);
   }
 
   /** Nobody waits for the answer any more, so the message is not sent, unless it has been. */
   _withdraw(call) {
     call.over = true;
-    const at = this.buffer.indexOf(call.packet);
+    const at = call.packet && !call.sent ? this.buffer.indexOf(call.packet) : -1;
     if (at >= 0) this.buffer.splice(at, 1);
   }
 
@@ -140,7 +140,8 @@ class Messenger extends EventEmitter {
     if (this.destroyed || (call && call.over)) return;
     if (call) {
       call.packet = data;
-      this._track(data, call);
+      if (typeof data === 'object' && data !== null) this._track(data, call);
+      else call.sent = true; // it can't be recognised later
     }
     if (this._isOpen()) {
       this._transmit(data);
@@ -156,8 +157,11 @@ class Messenger extends EventEmitter {
   }
 
   _flush() {
-    // A listener may end it meanwhile: then the rest goes on waiting.
-    while (this.buffer.length && this._isOpen()) this._transmit(this.buffer.shift());
+    const waiting = this.buffer.splice(0);
+    let sent = 0;
+    for (; sent < waiting.length && this._isOpen(); sent += 1) this._transmit(waiting[sent]);
+    // A listener may have ended it meanwhile: then the rest goes on waiting.
+    if (!this.destroyed) this.buffer = waiting.slice(sent).concat(this.buffer);
     if (this._idWaiters.length && this._id === undefined && this._isOpen()) this._transmit('primus::id::');
   }
 
@@ -165,6 +169,8 @@ class Messenger extends EventEmitter {
     const wire = this.socket;
     const { emits, values } = wire.constructor;
     const call = this._tracked.get(data);
+    if (call && call.over) return;
+    if (call) call.sent = true;
     const fail = (error) => {
       this.emit('error', error);
       if (call) call.fail(error);

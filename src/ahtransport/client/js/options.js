@@ -64,7 +64,7 @@ function basic(auth) {
 
 /** A fetch that takes addresses with credentials in them, which it does not by itself: they become a header. */
 function fetchAs(ask, auth) {
-  return (url, request) => {
+  return (url, request = {}) => {
     const headers = new Headers(request.headers);
     if (!headers.has('Authorization')) headers.set('Authorization', basic(auth));
     return ask(url.replace(`${auth}@`, ''), { ...request, headers });
