@@ -190,6 +190,13 @@ async def test_both_sides_at_full_speed(engineio: Drive, mode: str) -> None:
 
 
 @engine_io
+async def test_both_sides_have_much_to_say_while_the_transport_changes(engineio: Drive) -> None:
+    assert await engineio("upgrade", "much") == [
+        {"same": True, "transport": "websocket", "most": {"GET": 1, "POST": 1}}
+    ]
+
+
+@engine_io
 async def test_the_server_closes_while_the_transport_changes(engineio: Drive) -> None:
     assert await engineio("upgrade", "bow") == [{"end": SERVER_CLOSED, "messages": ["the last word"]}] * 16
 

@@ -244,6 +244,17 @@ const SCENARIOS = {
     }
   },
 
+  /** Both sides have much to say from the beginning on: more than fits anywhere, so that each has to listen meanwhile. */
+  async much() {
+    const client = connect();
+    await next(client, 'open');
+    const text = 'y'.repeat(200_000);
+    for (let i = 0; i < 100; i += 1) client.write(text);
+    await until(() => client.messages.length === 100);
+    record({ same: client.messages.every((message) => message === text), transport: client.wire.transport, most: client.most });
+    client.wire.close();
+  },
+
   /** The server says a last word and closes, at any time of an upgrade. */
   async bow() {
     for (let delay = 0; delay < 16; delay += 1) {
