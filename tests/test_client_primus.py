@@ -197,6 +197,21 @@ async def test_no_server(scenario: str, carrier: str, tmp_path: Path) -> None:
         assert records[-1] == {"message": "Unable to recover", "attempt": 3}
 
 
+@pytest.mark.parametrize("carrier", CASES)
+async def test_credentials_in_the_address(carrier: str, tmp_path: Path) -> None:
+    """They arrive as a header by whatever carries it."""
+    transformer = CARRIERS[carrier]["transformer"]
+    file = write_client(tmp_path, transformer=transformer)
+    app = EchoApp(transformer=transformer)
+    heard = set()
+    app.server.authorize(lambda request: heard.add(request.headers.get("authorization")))
+    async with served(app) as url:
+        address = url.replace("//", "//user:right@")
+        records = await run_node("generated_primus.cjs", file, "queue", address, json.dumps(CARRIERS[carrier]))
+    assert records[-1] == {"answers": list(range(100))}
+    assert heard == {"Basic dXNlcjpyaWdodA=="}
+
+
 #: What only ours can carry: npm Primus does not know Socket.IO.
 OURS: dict[str, dict[str, Any]] = {
     "socket.io": {"transformer": "socket.io"},
