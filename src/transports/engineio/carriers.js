@@ -19,9 +19,21 @@ function discard(socket, code, reason) {
   }
 }
 
+/** The words of a header that say what "user:password" of an address says. */
+function basic(auth) {
+  let text = auth.includes(':') ? auth : `${auth}:`;
+  try {
+    text = decodeURIComponent(text);
+  } catch (error) {
+    // A percent sign that stands for itself.
+  }
+  return `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(text)))}`;
+}
+
 /** The requests of one session. None has a time limit: `Pulse` tells a server that is gone, and is not misled by sleep. */
 class Requests {
   constructor({ origin, pathname, query, options, fetch }) {
+    this._auth = origin.slice(origin.indexOf('//') + 2, origin.lastIndexOf('@') + 1); // "user:password@", if anything
     this._address = `${origin}${pathname.replace(/\/$/, '')}/?EIO=4`;
     this._query = query ? `&${query}` : '';
     this._options = options || {};
@@ -41,13 +53,14 @@ class Requests {
     const controller = new AbortController();
     this._running.add(controller);
     try {
-      const answer = await fetch(this.url(transport), {
+      // A fetch does not take an address with credentials in it.
+      const answer = await fetch(this.url(transport).replace(this._auth, ''), {
         method,
         body,
         signal: controller.signal,
         cache: 'no-store',
         credentials: this._options.withCredentials ? 'include' : 'same-origin',
-        headers: this._options.extraHeaders,
+        headers: this._headers(),
         keepalive: Boolean(isLast) && sizeOf(body) <= KEEPALIVE_MAX,
       });
       const { ok, status } = answer;
@@ -59,6 +72,14 @@ class Requests {
     } finally {
       this._running.delete(controller);
     }
+  }
+
+  _headers() {
+    const { extraHeaders } = this._options;
+    if (!this._auth) return extraHeaders;
+    const headers = new Headers(extraHeaders);
+    if (!headers.has('Authorization')) headers.set('Authorization', basic(this._auth.slice(0, -1)));
+    return headers;
   }
 
   abort() {

@@ -35,12 +35,9 @@ class ActionheroWebsocketClient extends EventEmitter {
   }
 
   defaults() {
-    let { url } = CONFIG;
-    if (url === 'window.location.origin') {
-      // The origin of a page that was opened as a file is the word "null".
-      url = typeof location === 'object' && location.origin !== 'null' ? location.origin : '';
-    }
-    return { url, apiPath: CONFIG.apiPath, cookieKey: CONFIG.cookieKey, responseTimeout: 0 };
+    const { apiPath, cookieKey } = CONFIG;
+    const url = CONFIG.url === 'window.location.origin' ? pageOrigin() || '' : CONFIG.url;
+    return { url, apiPath, cookieKey, responseTimeout: 0 };
   }
 
   /** The Primus client; null before the first connect(). */
@@ -97,14 +94,15 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._end(callError('DISCONNECTED', 'disconnect() was called'));
   }
 
-  _end(error) {
+  /** @param byUs false: Primus has ended already. */
+  _end(error, byUs = true) {
     this._ended = true;
     const before = this.state;
     const session = this._session + 1;
     this.state = 'disconnected';
     this._stop(error);
     // Who is told may have called connect(), and what there is by now is another connection.
-    if (this.client && session === this._session) this.client.end();
+    if (byUs && this.client && session === this._session) this.client.end();
     if (before !== 'disconnected') this.emit('disconnected');
   }
 
@@ -171,14 +169,10 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Primus has given up, or was told to; or the device is offline, and it comes back when the network does. */
   _gone() {
     if (this._ended || this._waitsForNetwork()) return;
-    this._ended = true;
-    const before = this.state;
-    this.state = 'disconnected';
     const cause = this._cause;
     const refused = cause && cause.code === 'REFUSED';
     const text = cause ? `the connection failed: ${cause.message}` : 'the connection has ended';
-    this._stop(refused ? cause : callError('DISCONNECTED', text, { cause }));
-    if (before !== 'disconnected') this.emit('disconnected');
+    this._end(refused ? cause : callError('DISCONNECTED', text, { cause }), false);
   }
 
   /** Not so when nothing was heard of the server: Primus says "offline" of that, too, but no network comes back. */
@@ -265,11 +259,14 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** Send a message that the server answers: `{event: verb, …}`. It gets a messageId unless it has one. */
   send(message, callback) {
-    return promised(eitherCallback(callback), (done) => this._send(message, done));
+    return this._ask(message, callback, (error, response, done) => done(error, response));
   }
 
-  _send(message, done) {
-    this._exchange.send(message, done);
+  /** The same; `heard` gets (error, response, done) before it is done. */
+  _ask(message, callback, heard) {
+    return promised(eitherCallback(callback), (done) => {
+      this._exchange.send(message, (error, response) => heard(error, response, done));
+    });
   }
 
   /** What Primus received; every message is told by the event 'message', also responses. */
@@ -296,7 +293,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     if (typeof params === 'function') return this.action(name, null, params);
     const all = Object.assign({}, params, { action: name });
     return promised(eitherCallback(callback), (done) => {
-      if (this._exchange.isLive()) this._send({ event: 'action', params: all }, done);
+      if (this._exchange.isLive()) this._exchange.send({ event: 'action', params: all }, done);
       else this._actionWeb(all, done);
     });
   }
@@ -329,10 +326,10 @@ class ActionheroWebsocketClient extends EventEmitter {
   }
 
   detailsView(callback) {
-    return promised(eitherCallback(callback), (done) => this._send({ event: 'detailsView' }, (error, response) => {
+    return this._ask({ event: 'detailsView' }, callback, (error, response, done) => {
       if (!error) this._know(response.data);
       done(error, response);
-    }));
+    });
   }
 
   roomView(room, callback) {
@@ -341,10 +338,10 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** Join a room, now and after every reconnect. */
   roomAdd(room, callback) {
-    return promised(eitherCallback(callback), (done) => this._send({ event: 'roomAdd', room }, (error, response) => {
+    return this._ask({ event: 'roomAdd', room }, callback, (error, response, done) => {
       if (!error || /already in this room/.test(error.message)) this._inside(room);
       done(error, response);
-    }));
+    });
   }
 
   _inside(room) {
@@ -357,7 +354,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     const isAway = !this._exchange.isLive() && this.rooms.includes(room);
     this.rooms = this.rooms.filter((one) => one !== room);
     this._leaving.add(room);
-    return promised(eitherCallback(callback), (done) => this._send({ event: 'roomLeave', room }, (error, response) => {
+    return this._ask({ event: 'roomLeave', room }, callback, (error, response, done) => {
       this._leaving.delete(room);
       // A roomAdd that was on its way before may have put it back.
       if (!error) this.rooms = this.rooms.filter((one) => one !== room);
@@ -365,7 +362,7 @@ class ActionheroWebsocketClient extends EventEmitter {
         const { context, messageId } = response;
         done(null, { status: 'OK', context, data: true, messageId });
       } else done(error, response);
-    }));
+    });
   }
 
   documentation(callback) {

@@ -29,8 +29,7 @@ class EventEmitter {
 
   /** Call the listeners. False: there is none. */
   emit(event, ...args) {
-    const entries = this._events && this._events.get(event);
-    if (!entries) return false;
+    const entries = this._entries(event);
     // The list is replaced and never changed, so what a listener adds or removes counts from the next time on.
     entries.forEach((entry) => {
       if (entry.once) this._keep(event, (other) => other !== entry);
@@ -40,7 +39,7 @@ class EventEmitter {
         throwLater(error);
       }
     });
-    return true;
+    return entries.length > 0;
   }
 
   /** Take away a listener; without one, all of this event. */
@@ -57,8 +56,7 @@ class EventEmitter {
   }
 
   listeners(event) {
-    const entries = this._events && this._events.get(event);
-    return entries ? entries.map((entry) => entry.listener) : [];
+    return this._entries(event).map((entry) => entry.listener);
   }
 
   listenerCount(event) {
@@ -69,16 +67,20 @@ class EventEmitter {
     return this._events ? [...this._events.keys()] : [];
   }
 
-  _listen(event, listener, context = this, once = false) {
+  _entries(event) {
+    return (this._events && this._events.get(event)) || [];
+  }
+
+  _listen(event, listener, context = this, once) {
     if (typeof listener !== 'function') throw new TypeError('The listener must be a function');
     // Made here and not in a constructor: nothing has to be called for a class to be an emitter.
     if (!this._events) this._events = new Map();
-    this._events.set(event, (this._events.get(event) || []).concat({ listener, context, once }));
+    this._events.set(event, this._entries(event).concat({ listener, context, once }));
     return this;
   }
 
   _keep(event, fits) {
-    const kept = this._events ? (this._events.get(event) || []).filter(fits) : [];
+    const kept = this._entries(event).filter(fits);
     if (kept.length) this._events.set(event, kept);
     else if (this._events) this._events.delete(event);
   }

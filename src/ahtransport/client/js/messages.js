@@ -5,14 +5,11 @@ const CONTROL = /^primus::(ping|pong|server|id|stale)::([^]*)$/;
 
 /**
  * Have a packet pass the transformers, one after the other: then it is `done(packet)`. One that says false drops it, and
- * one that fails, too, which is told as an error; of both `stopped` hears, with the error.
+ * one that fails, too, which is told as an error, also to the message's `call`.
  */
-function transformMessage(primus, type, packet, done, stopped = () => {}) {
+function transformMessage(primus, type, packet, done, call = {}) {
   const steps = primus.transformers[type].slice();
-  const fail = (error) => {
-    primus.emit('error', error);
-    stopped(error);
-  };
+  const fail = (error) => primus._failed(error, call);
   const pass = () => {
     const step = steps.shift();
     if (!step) {
@@ -21,7 +18,7 @@ function transformMessage(primus, type, packet, done, stopped = () => {}) {
     }
     const next = (error, answer) => {
       if (error) fail(error);
-      else if (answer === false) stopped();
+      else if (answer === false) call.sent = true; // for all that we know: a transformer may have its own way
       else pass();
     };
     let answer;
@@ -54,12 +51,8 @@ class Messenger extends EventEmitter {
   /** Send a message, or keep it until there is a connection. */
   write(data) {
     if (this.destroyed) return false;
-    const call = this._tracked.get(data);
-    const stopped = (error) => {
-      if (error) call.fail(error);
-      else call.sent = true; // for all that we know: a transformer may have its own way
-    };
-    transformMessage(this, 'outgoing', { data }, (packet) => this._write(packet.data, call), call && stopped);
+    const call = this._callOf(data);
+    transformMessage(this, 'outgoing', { data }, (packet) => this._write(packet.data, call), call);
     return true;
   }
 
@@ -129,20 +122,28 @@ class Messenger extends EventEmitter {
     this._tracked.set(data, call);
   }
 
+  /** Whose a message is; nothing is to be told of most of them. */
+  _callOf(data) {
+    return this._tracked.get(data) || {};
+  }
+
+  /** Something went wrong on a message's way. */
+  _failed(error, call) {
+    this.emit('error', error);
+    if (call.fail) call.fail(error);
+  }
+
   /** Nobody waits for the answer any more, so the message is not sent, unless it has been. */
   _withdraw(call) {
     call.over = true;
-    const at = call.packet && !call.sent ? this.buffer.indexOf(call.packet) : -1;
-    if (at >= 0) this.buffer.splice(at, 1);
+    if (call.packet && !call.sent) this.buffer = this.buffer.filter((data) => data !== call.packet);
   }
 
   _write(data, call) {
-    if (this.destroyed || (call && call.over)) return;
-    if (call) {
-      call.packet = data;
-      if (typeof data === 'object' && data !== null) this._track(data, call);
-      else call.sent = true; // it can't be recognised later
-    }
+    if (this.destroyed || call.over) return;
+    call.packet = data;
+    if (typeof data !== 'object' || data === null) call.sent = true; // it can't be recognised later
+    else if (call.fail) this._track(data, call);
     if (this._isOpen()) {
       this._transmit(data);
       return;
@@ -151,8 +152,8 @@ class Messenger extends EventEmitter {
     while (this.buffer.length > this.options.queueSize) {
       const lost = this.buffer.shift();
       this.emit('dropped', lost);
-      const call = this._tracked.get(lost);
-      if (call) call.fail(new Error('Too much was waiting to be sent'));
+      const { fail } = this._callOf(lost);
+      if (fail) fail(new Error('Too much was waiting to be sent'));
     }
   }
 
@@ -168,13 +169,9 @@ class Messenger extends EventEmitter {
   _transmit(data) {
     const wire = this.socket;
     const { emits, values } = wire.constructor;
-    const call = this._tracked.get(data);
-    if (call && call.over) return;
-    if (call) call.sent = true;
-    const fail = (error) => {
-      this.emit('error', error);
-      if (call) call.fail(error);
-    };
+    const call = this._callOf(data);
+    if (call.over) return;
+    call.sent = true;
     const put = (packet) => {
       this.emit('outgoing::data', packet);
       wire.send(packet);
@@ -182,9 +179,9 @@ class Messenger extends EventEmitter {
     try {
       if (emits && isEvent(data)) this._calls.carry(wire, data);
       else if (values) put(data);
-      else this.encoder(data, (error, packet) => (error ? fail(error) : put(packet)));
+      else this.encoder(data, (error, packet) => (error ? this._failed(error, call) : put(packet)));
     } catch (error) {
-      fail(error); // a wire that encodes by itself could not
+      this._failed(error, call); // a wire that encodes by itself could not
     }
   }
 

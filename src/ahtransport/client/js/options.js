@@ -46,29 +46,9 @@ function parseAddress(address) {
 /** Where a client connects that was not told: what the configuration says, or where the page came from. */
 function defaultAddress() {
   if (CONFIG.url && CONFIG.url !== 'window.location.origin') return CONFIG.url;
-  // The origin of a page that was opened as a file is the word "null".
-  if (typeof location === 'object' && location.origin && location.origin !== 'null') return location.origin;
+  const origin = pageOrigin();
+  if (origin) return origin;
   throw new Error('The address of the server is needed: new Primus("https://example.com")');
-}
-
-/** The words of a header that say what "user:password" of an address says. */
-function basic(auth) {
-  let text = auth.includes(':') ? auth : `${auth}:`;
-  try {
-    text = decodeURIComponent(text);
-  } catch (error) {
-    // A percent sign that stands for itself.
-  }
-  return `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(text)))}`;
-}
-
-/** A fetch that takes addresses with credentials in them, which it does not by itself: they become a header. */
-function fetchAs(ask, auth) {
-  return (url, request = {}) => {
-    const headers = new Headers(request.headers);
-    if (!headers.has('Authorization')) headers.set('Authorization', basic(auth));
-    return ask(url.replace(`${auth}@`, ''), { ...request, headers });
-  };
 }
 
 /** What a wire is told: where the server is, and what there is to reach it with. */
@@ -82,9 +62,6 @@ function describeTarget(primus) {
     query: (url.query.length > 1 ? [url.query.slice(1)] : []).concat(stamps).join('&'),
   };
   primus.emit('outgoing::url', parts); // a listener may change them
-  // Called by itself: it is the window's, and does not work as a method of another object.
-  const ask = options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined);
-  const auth = parts.host.slice(0, Math.max(parts.host.lastIndexOf('@'), 0));
   return {
     origin: `http${parts.secure ? 's' : ''}://${parts.host}`,
     pathname: parts.pathname,
@@ -93,6 +70,6 @@ function describeTarget(primus) {
     websockets: !primus.AVOID_WEBSOCKETS,
     binary: Boolean(parsers[PARSER].binary),
     WebSocket: options.WebSocket || findWebSocket(),
-    fetch: ask && auth ? fetchAs(ask, auth) : ask,
+    fetch: findFetch(options),
   };
 }

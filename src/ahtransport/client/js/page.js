@@ -11,6 +11,16 @@ function findWebSocket() {
   }
 }
 
+function findFetch(options) {
+  // Called by itself: it is the window's, and does not work as a method of another object.
+  return options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined);
+}
+
+/** The page's; undefined where there is none. That of a page that was opened as a file is the word "null". */
+function pageOrigin() {
+  return typeof location === 'object' && location.origin && location.origin !== 'null' ? location.origin : undefined;
+}
+
 /** Tell a client when the network comes and goes, and when it is looked at again. Gives back what stops it. */
 function watchPage(primus) {
   const watched = [];

@@ -80,15 +80,8 @@ class Client extends Messenger {
 
   /** Close the connection, after a last message if there is one. */
   end(data) {
-    const wasReconnecting = this.recovery.reconnecting();
     this._wanted = false;
-    if (this.readyState !== Primus.CLOSED || this._openTimer !== undefined) {
-      if (data !== undefined) this.write(data);
-      this._finish();
-    } else if (wasReconnecting) {
-      this.recovery.reset();
-      this.emit('end');
-    }
+    this._leave(data);
     return this;
   }
 
@@ -274,6 +267,17 @@ class Client extends Messenger {
     this._lose({ code: 1006, reason: 'Nothing was heard from the server' });
   }
 
+  /** Close what there is, or what was to come. */
+  _leave(data) {
+    if (this.readyState !== Primus.CLOSED || this._openTimer !== undefined) {
+      if (data !== undefined) this.write(data);
+      this._finish();
+    } else if (this.recovery.reconnecting()) {
+      this.recovery.reset();
+      this.emit('end');
+    }
+  }
+
   /** Close this connection, or what was to become one. */
   _finish() {
     this._clearTimers();
@@ -304,13 +308,7 @@ class Client extends Messenger {
   // -- what the page says of the network
 
   _wentOffline() {
-    if (!this._setOnline(false)) return;
-    const wasReconnecting = this.recovery.reconnecting();
-    if (this.readyState !== Primus.CLOSED || this._openTimer !== undefined) this._finish();
-    else if (wasReconnecting) {
-      this.recovery.reset();
-      this.emit('end');
-    }
+    if (this._setOnline(false)) this._leave();
   }
 
   _wentOnline() {

@@ -29,10 +29,9 @@ class Recovery extends EventEmitter {
   /** Begin, unless it has begun. */
   reconnect() {
     if (this.reconnecting()) return this;
-    const { min, max, retries, factor } = this;
-    this._schedule({
-      min, max, retries, factor, 'reconnect timeout': this['reconnect timeout'], start: Date.now(), duration: 0, attempt: 0,
-    });
+    const attempt = { start: Date.now(), duration: 0, attempt: 0 };
+    Object.keys(RECOVERY).forEach((name) => { attempt[name] = this[name]; });
+    this._schedule(attempt);
     return this;
   }
 

@@ -16,6 +16,14 @@ function callError(code, message, properties) {
   return Object.assign(new Error(message), { code }, properties);
 }
 
+function unsendable(cause) {
+  return callError('INVALID', `it can't be sent: ${cause.message}`, { cause });
+}
+
+function unanswered(patience, properties) {
+  return callError('TIMEOUT', `no answer within ${patience} ms`, properties);
+}
+
 /** The Error that a response tells of; null when it is a good one. */
 function errorIn(response, properties) {
   const error = response && response.error;
@@ -123,13 +131,13 @@ class Exchange {
     const answered = (response) => settle(errorIn(response), response);
     answered.fail = (error) => callSafely(() => settle(error, responseOf(error, messageId)));
     answered.call = call;
-    call.fail = (cause) => answered.fail(callError('INVALID', `it can't be sent: ${cause.message}`, { cause }));
+    call.fail = (cause) => answered.fail(unsendable(cause));
     this._failOne(messageId, callError('REPLACED', 'another call took this messageId'));
     callbacks[messageId] = answered;
     // Connecting has a time of its own: without these answers there would be no going on.
     const patience = inside ? 0 : options.responseTimeout;
     if (patience > 0) {
-      timer = wait(() => answered.fail(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
+      timer = wait(() => answered.fail(unanswered(patience)), patience);
     }
   }
 
@@ -138,7 +146,7 @@ class Exchange {
    * buffer is sent as soon as there is a connection, before anybody can join anything.)
    */
   _enqueue(message) {
-    const { queueSize } = combine({ queueSize: Infinity }, CONFIG.client, this._owner.options);
+    const { queueSize } = combine(DEFAULTS, CONFIG.client, this._owner.options);
     this._queue.set(message.messageId, message);
     if (this._queue.size <= queueSize) return;
     const [[oldest, dropped]] = this._queue;
@@ -200,7 +208,7 @@ function addressOf({ url, apiPath }) {
  * @param params `action` is its name, `httpMethod` is not sent.
  */
 async function requestAction(options, params) {
-  const ask = options.fetch || (typeof fetch === 'function' ? (...args) => fetch(...args) : undefined);
+  const ask = findFetch(options);
   if (!ask) throw callError('NETWORK', 'not connected, and there is no fetch to ask over HTTP');
   const { action, httpMethod, ...rest } = params;
   const method = String(httpMethod || 'POST').toUpperCase();
@@ -218,7 +226,7 @@ async function requestAction(options, params) {
     try {
       request.body = JSON.stringify({ action, ...rest });
     } catch (cause) {
-      throw callError('INVALID', `it can't be sent: ${cause.message}`, { cause });
+      throw unsendable(cause);
     }
   }
   const patience = options.responseTimeout;
@@ -238,7 +246,7 @@ async function requestAction(options, params) {
     answer = await ask(url, request);
     text = await answer.text();
   } catch (cause) {
-    if (late) throw callError('TIMEOUT', `no answer within ${patience} ms`, { cause });
+    if (late) throw unanswered(patience, { cause });
     throw callError('NETWORK', `the request over HTTP failed: ${cause.message}`, { cause });
   } finally {
     clearTimeout(timer);
