@@ -26,7 +26,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._ended = true; // nothing will come without another connect()
     this._session = 0; // counts connections, so that what was meant for one does not touch the next
     this._wasConnected = false; // since connect()
-    this._connectDone = null;
+    this._connecting = []; // who waits for connect()
     this._cause = null; // why the connection failed, as far as is known
     this._leaving = new Set(); // rooms whose roomLeave is not answered yet
     this._exchange = new Exchange(this);
@@ -62,15 +62,8 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   _connect(done) {
     this._end(callError('DISCONNECTED', 'connect() was called again'));
-    const other = this._connectDone;
-    if (!this._ended) { // who heard of that end has called connect(), too: it is one connection for both
-      this._connectDone = (...outcome) => {
-        if (other) callSafely(() => other(...outcome));
-        done(...outcome);
-      };
-      return;
-    }
-    this._connectDone = done;
+    this._connecting.push(done);
+    if (!this._ended) return; // who heard of that end has called connect(), too: it is one connection for both
     this._wasConnected = this._ended = false;
     this._cause = null;
     this.state = 'connecting';
@@ -117,9 +110,7 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Settle connect(), if that has not been done. */
   _connected(error, details) {
     clearTimeout(this._patience);
-    const done = this._connectDone;
-    this._connectDone = null;
-    if (done) callSafely(() => done(error, details));
+    this._connecting.splice(0).forEach((done) => callSafely(() => done(error, details)));
   }
 
   _follow(primus) {

@@ -18,8 +18,7 @@ class Liveness {
   constructor(ping, pong, ask, giveUp) {
     this._ping = ping;
     this._pong = pong;
-    this._mayAsk = Boolean(ask);
-    this._ask = ask || (() => {});
+    this._ask = ask;
     this._giveUp = giveUp;
   }
 
@@ -42,14 +41,14 @@ class Liveness {
 
   /** There is reason for doubt: the network changed, or a page that was hidden is looked at again. */
   doubt() {
-    if (this._timer === undefined || this._asked || !this._mayAsk) return;
+    if (this._timer === undefined || this._asked || !this._ask) return;
     this._askWithin(Math.min(this._pong, SHORT));
   }
 
   _askWithin(ms) {
     this._asked = true;
     this._wait(ms); // first: whoever hears of the question may stop us
-    this._ask();
+    if (this._ask) this._ask();
   }
 
   _wait(ms) {

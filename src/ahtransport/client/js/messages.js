@@ -97,7 +97,7 @@ class Messenger extends EventEmitter {
 
   /** Have every message changed or dropped on its way in ("incoming") or out ("outgoing"). */
   transform(type, transformer) {
-    if (type !== 'incoming' && type !== 'outgoing') return this.critical(new Error('Invalid transformer type'));
+    if (!Array.isArray(this.transformers[type])) return this.critical(new Error('Invalid transformer type'));
     this.transformers[type].push(transformer);
     return this;
   }
@@ -217,27 +217,23 @@ class Messenger extends EventEmitter {
   }
 
   _control(word, value) {
-    switch (word) {
-      case 'ping':
-        this.online = true;
-        this.emit('incoming::ping', Number(value));
-        if (!this._isOpen()) return; // a listener ended it
-        this.emit('outgoing::pong', Number(value));
-        this._transmit(`primus::pong::${value}`);
-        break;
-      case 'pong':
-        this.online = true;
-        this.latency = Math.max(0, Date.now() - Number(value));
-        this.emit('incoming::pong', Number(value));
-        break;
-      case 'server':
-        if (value === 'close') this._sentAway = true;
-        break;
-      case 'id':
-        this._identify(value);
-        break;
-      default:
-        this.emit('stale', CONFIG.hash, value);
+    const time = Number(value);
+    if (word === 'ping') {
+      this.online = true;
+      this.emit('incoming::ping', time);
+      if (!this._isOpen()) return; // a listener ended it
+      this.emit('outgoing::pong', time);
+      this._transmit(`primus::pong::${value}`);
+    } else if (word === 'pong') {
+      this.online = true;
+      this.latency = Math.max(0, Date.now() - time);
+      this.emit('incoming::pong', time);
+    } else if (word === 'id') {
+      this._identify(value);
+    } else if (word === 'stale') {
+      this.emit('stale', CONFIG.hash, value);
+    } else if (value === 'close') { // the word is "server"
+      this._sentAway = true;
     }
   }
 
@@ -253,10 +249,10 @@ class Messenger extends EventEmitter {
   }
 }
 
-function runParser(direction, data, done) {
+function runParser(method, data, done) {
   let result;
   try {
-    result = parsers[PARSER][direction](data);
+    result = parsers[PARSER][method](data);
   } catch (error) {
     done(error);
     return;

@@ -34,10 +34,8 @@ function chooseServer(name) {
 function parseAddress(address) {
   const text = String(address);
   const base = typeof location === 'object' && /^http/.test(location.href) ? location.href : undefined;
-  const hasScheme = /^[a-z+]+:\/\//i.test(text);
-  const { protocol, username, password, host, hostname, port, pathname, search, hash } = hasScheme || base
-    ? new URL(text, base)
-    : new URL(`http://${text}`);
+  const full = base || /^[a-z+]+:\/\//i.test(text) ? text : `http://${text}`;
+  const { protocol, username, password, host, hostname, port, pathname, search, hash } = new URL(full, base);
   if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`Not the address of a server: ${text}`);
   const auth = username && (password ? `${username}:${password}` : username);
   return { href: text, protocol, auth, host, hostname, port, pathname, query: search, hash, secure: /s:$/.test(protocol) };
@@ -54,12 +52,11 @@ function defaultAddress() {
 /** What a wire is told: where the server is, and what there is to reach it with. */
 function describeTarget(primus) {
   const { options, url } = primus;
-  const stamps = [`_primuscb=${unique()}`].concat(CONFIG.hash ? `_client=${CONFIG.hash}` : []);
   const parts = {
     secure: url.secure,
     host: url.auth ? `${url.auth}@${url.host}` : url.host,
     pathname: primus.pathname,
-    query: (url.query.length > 1 ? [url.query.slice(1)] : []).concat(stamps).join('&'),
+    query: [url.query.slice(1), `_primuscb=${unique()}`, CONFIG.hash && `_client=${CONFIG.hash}`].filter(Boolean).join('&'),
   };
   primus.emit('outgoing::url', parts); // a listener may change them
   return {

@@ -12,13 +12,12 @@
 class Client extends Messenger {
   constructor(url, options) {
     super();
-    const isAddress = typeof url === 'string' || (typeof URL === 'function' && url instanceof URL);
+    const isAddress = typeof url === 'string' || url instanceof URL;
     const given = combine(isAddress ? options : url || options);
     this.options = completeOptions(given);
     this.url = parseAddress((isAddress && url) || given.url || given.uri || defaultAddress());
     this.readyState = Primus.CLOSED;
-    this.writable = true; // these two as a stream has them
-    this.readable = true;
+    this.writable = this.readable = true; // as a stream has them
     this.online = !HAS_NETWORK_EVENTS || navigator.onLine;
     this.socket = null;
     this.destroyed = false;
@@ -165,8 +164,7 @@ class Client extends Messenger {
     const tell = (event, ...args) => this.socket === wire && this.emit(event, ...args);
     this._clearTimers();
     this.readyState = Primus.OPEN;
-    this.writable = true;
-    this.readable = true;
+    this.writable = this.readable = true;
     this.online = true;
     this._id = id;
     if (!wire.constructor.heartbeats) this._liveness.start();
@@ -247,8 +245,7 @@ class Client extends Messenger {
       this.end();
       return;
     }
-    this.writable = false;
-    this.readable = false;
+    this.writable = this.readable = false;
     this._setState(Primus.CLOSED, 'end');
     this.emit('close', why);
     if (this.readyState !== Primus.CLOSED || !this._wanted) return;
@@ -282,8 +279,7 @@ class Client extends Messenger {
   _finish() {
     this._clearTimers();
     this.recovery.reset();
-    this.writable = false;
-    this.readable = false;
+    this.writable = this.readable = false;
     this._hangUp();
     this._setState(Primus.CLOSED, 'end');
     this.emit('outgoing::end');

@@ -98,7 +98,7 @@ class Exchange {
 
   _write(message) {
     const { client, callbacks } = this._owner;
-    const { call } = callbacks[message.messageId] || {};
+    const call = callbacks[message.messageId];
     if (client._track) {
       if (call) client._track(message, call);
       client.write(message);
@@ -110,34 +110,32 @@ class Exchange {
     client.on('error', heard);
     client.write(message);
     client.removeListener('error', heard);
-    if (cause && call) call.fail(cause);
+    if (cause && call && call.fail) call.fail(cause);
   }
 
   _await(messageId, done, inside) {
     const { callbacks, options } = this._owner;
     let timer;
-    const call = { over: false }; // see Messenger._track
     const settle = (error, response) => {
-      if (call.over) return;
-      call.over = true;
+      if (answered.over) return;
+      answered.over = true;
       if (callbacks[messageId] === answered) delete callbacks[messageId];
       this._queue.delete(messageId);
       clearTimeout(timer);
       // What was said not to come shall not happen later.
       const { client } = this._owner;
-      if (client && client._withdraw) client._withdraw(call);
+      if (client && client._withdraw) client._withdraw(answered);
       done(error, response);
     };
-    const answered = (response) => settle(errorIn(response), response);
-    answered.fail = (error) => callSafely(() => settle(error, responseOf(error, messageId)));
-    answered.call = call;
-    call.fail = (cause) => answered.fail(unsendable(cause));
+    const answered = (response) => settle(errorIn(response), response); // and more: see Messenger._track
+    answered.reject = (error) => callSafely(() => settle(error, responseOf(error, messageId)));
+    answered.fail = (cause) => answered.reject(unsendable(cause));
     this._failOne(messageId, callError('REPLACED', 'another call took this messageId'));
     callbacks[messageId] = answered;
     // Connecting has a time of its own: without these answers there would be no going on.
     const patience = inside ? 0 : options.responseTimeout;
     if (patience > 0) {
-      timer = wait(() => answered.fail(unanswered(patience)), patience);
+      timer = wait(() => answered.reject(unanswered(patience)), patience);
     }
   }
 
@@ -187,7 +185,7 @@ class Exchange {
     const answered = callbacks[messageId];
     delete callbacks[messageId];
     // A page may have put its own function there, which knows of responses only.
-    if (answered && answered.fail) answered.fail(error);
+    if (answered && answered.reject) answered.reject(error);
   }
 }
 

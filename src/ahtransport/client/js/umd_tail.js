@@ -5,22 +5,23 @@ const define = (owner, name, value) => {
 };
 // A name of one's own must not take the place of something that is there already, such as window.name. When this file
 // was loaded before, what is there is ours.
-const isFree = (owner, name) => {
-  const there = Object.prototype.hasOwnProperty.call(owner, name) ? owner[name] : undefined;
-  return there === undefined || (typeof there === 'function' && there.Primus !== undefined);
+const defineOwn = (owner) => {
+  const { name } = CONFIG;
+  const there = name && Object.prototype.hasOwnProperty.call(owner, name) ? owner[name] : undefined;
+  if (name && (there === undefined || (typeof there === 'function' && there.Primus !== undefined))) define(owner, name, door);
 };
 
 define(door, 'Primus', Primus);
 define(door, 'default', door);
 if (door !== Primus) define(door, 'ActionheroWebsocketClient', door);
-if (CONFIG.name && isFree(door, CONFIG.name)) define(door, CONFIG.name, door);
+defineOwn(door);
 
 if (typeof module === 'object' && module && module.exports) {
   module.exports = door;
 } else {
   define(scope, 'Primus', Primus);
   if (door !== Primus) {
-    if (CONFIG.name && isFree(scope, CONFIG.name)) define(scope, CONFIG.name, door);
+    defineOwn(scope);
     define(scope, 'ActionheroWebsocketClient', door);
   }
 }
