@@ -40,10 +40,7 @@ class PlainWebSocket {
     if (this._inquiry) this._inquiry.abort();
     const socket = this._socket;
     if (!socket) return;
-    socket.onopen = ignore;
-    socket.onmessage = ignore;
-    socket.onclose = ignore;
-    socket.onerror = ignore; // and not null: npm ws throws an error that nobody listens for
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = ignore; // and not null: npm ws throws an error that nobody listens for
     socket.close(code, reason);
   }
 

@@ -71,7 +71,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     try {
       if (!this.externalClient) {
         if (this.client) this.client.destroy();
-        this.client = new Primus(this.urlWithSession(), Object.assign({}, this.options, { manual: true }));
+        this.client = new Primus(this.urlWithSession(), { ...this.options, manual: true });
       }
       if (this.client.destroyed) throw new Error('the Primus client was destroyed');
       this._follow(this.client);
@@ -205,7 +205,12 @@ class ActionheroWebsocketClient extends EventEmitter {
       this.rooms = this.rooms.filter((room) => !refused.has(room) || rooms.includes(room));
       for (const room of rooms) if (!this._leaving.has(room)) this._inside(room);
       this._know(response.data);
-      this._established(response);
+      const again = this._wasConnected;
+      this._wasConnected = true;
+      this.state = 'connected';
+      this._exchange.flush();
+      this.emit(again ? 'reconnect' : 'connected');
+      this._connected(null, response);
       refused.forEach((error, room) => this.rooms.includes(room) || this.emit('error', error));
     });
     let waiting = this.rooms.length;
@@ -215,15 +220,6 @@ class ActionheroWebsocketClient extends EventEmitter {
       if (waiting === 0) finish();
     }));
     if (waiting === 0) finish();
-  }
-
-  _established(details) {
-    const again = this._wasConnected;
-    this._wasConnected = true;
-    this.state = 'connected';
-    this._exchange.flush();
-    this.emit(again ? 'reconnect' : 'connected');
-    this._connected(null, details);
   }
 
   _know(details) {
@@ -282,7 +278,7 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Run an action: over the connection, or over HTTP when there is none, by `params.httpMethod` ("POST"). */
   action(name, params, callback) {
     if (typeof params === 'function') return this.action(name, null, params);
-    const all = Object.assign({}, params, { action: name });
+    const all = { ...params, action: name };
     return promised(eitherCallback(callback), (done) => {
       if (this._exchange.isLive()) this._exchange.send({ event: 'action', params: all }, done);
       else this._actionWeb(all, done);

@@ -44,8 +44,12 @@ class Calls {
     if (data.type === ACK) return this._answer(data.id, data.data);
     const primus = this._primus;
     if (!isEvent(data) || primus.reserved(data.data[0])) return false;
-    const answer = reply || (data.id && ((...args) => primus.write({ type: ACK, data: args, id: data.id })));
-    return primus.emit(...data.data, ...(answer ? [this._once(answer)] : []));
+    let answer = reply || (data.id && ((...args) => primus.write({ type: ACK, data: args, id: data.id })));
+    const once = (...args) => { // a second answer is none
+      if (answer) answer(...args);
+      answer = undefined;
+    };
+    return primus.emit(...data.data, ...(answer ? [once] : []));
   }
 
   /**
@@ -73,14 +77,5 @@ class Calls {
     this._waiting.delete(id);
     callSafely(() => call.answered(...answer));
     return true;
-  }
-
-  /** A second answer is none. */
-  _once(answer) {
-    let done = false;
-    return (...args) => {
-      if (!done) answer(...args);
-      done = true;
-    };
   }
 }

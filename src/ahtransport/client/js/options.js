@@ -1,11 +1,11 @@
 // What a client is told: built-in defaults, then what the server was configured with (CONFIG), then what the page says.
 
 const PARSER = CONFIG.parser || 'json';
-const DEFAULTS = { timeout: 10000, ping: 25000, pong: 10000, strategy: 'disconnect,online,timeout', queueSize: Infinity };
+const DEFAULTS = { queueSize: Infinity }; // the rest is in CONFIG
 
 function completeOptions(given) {
   const options = combine(DEFAULTS, CONFIG.client, given);
-  options.reconnect = combine(CONFIG.client && CONFIG.client.reconnect, given.reconnect);
+  options.reconnect = combine(CONFIG.client.reconnect, given.reconnect);
   options.strategy = readStrategy(options.strategy);
   return options;
 }
@@ -14,7 +14,7 @@ function completeOptions(given) {
 function readStrategy(strategy) {
   if (!strategy) return '';
   const words = [].concat(strategy).join(',').toLowerCase().split(/[\s,]+/).filter(Boolean);
-  return words.length ? words.join(',') : DEFAULTS.strategy;
+  return words.join(',') || 'disconnect,online,timeout';
 }
 
 /** Which of the server's doors to knock at: {wire, pathname, options}. */

@@ -30,7 +30,7 @@ function watchPage(primus) {
   };
   if (primus.NETWORK_EVENTS) {
     watch(self, 'online', () => primus._wentOnline());
-    watch(self, 'offline', () => primus._wentOffline());
+    watch(self, 'offline', () => primus._setOnline(false) && primus._leave());
   }
   if (typeof document === 'object') {
     watch(document, 'visibilitychange', () => document.visibilityState === 'visible' && primus._liveness.doubt());

@@ -72,7 +72,11 @@ class Client extends Messenger {
     if (this.readyState !== Primus.CLOSED || this.recovery.hurry()) return this;
     this.recovery.reset(); // a listener hears of an attempt that failed: this one is not part of it
     const { timeout } = this.options;
-    if (timeout) this._connectTimer = wait(() => this._timeOut(), timeout);
+    if (timeout) this._connectTimer = wait(() => {
+      this._hangUp();
+      this.emit('timeout');
+      this._giveUpOpening();
+    }, timeout);
     this._connect();
     return this;
   }
@@ -104,7 +108,7 @@ class Client extends Messenger {
 
   /** The plug-in of that name; without a name all of them. */
   plugin(name) {
-    return name ? this.ark[name] : Object.assign({}, this.ark);
+    return name ? this.ark[name] : { ...this.ark };
   }
 
   /** Whether an event's name is ours and not an application's. */
@@ -176,12 +180,6 @@ class Client extends Messenger {
     if (id !== undefined) this._identify(id);
     tell('transport', wire.transport);
     tell('open');
-  }
-
-  _timeOut() {
-    this._hangUp();
-    this.emit('timeout');
-    this._giveUpOpening();
   }
 
   /** The first attempt came to nothing. Listeners heard why, and may have decided already what is to follow. */
@@ -302,10 +300,6 @@ class Client extends Messenger {
   }
 
   // -- what the page says of the network
-
-  _wentOffline() {
-    if (this._setOnline(false)) this._leave();
-  }
 
   _wentOnline() {
     this._liveness.doubt();

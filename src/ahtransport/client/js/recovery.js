@@ -71,15 +71,12 @@ class Recovery extends EventEmitter {
     }
     attempt.attempt += 1;
     attempt.backoff = true;
-    attempt.scheduled = this._delay(attempt);
+    // The first wait is a matter of chance, too: those who were sent away together don't come back together.
+    const longest = (1 + Math.random()) * attempt.min * attempt.factor ** (attempt.attempt - 1);
+    attempt.scheduled = Math.min(Math.round(longest), attempt.max);
     this.attempt = attempt;
     this._timer = wait(() => this._try(), attempt.scheduled);
     this.emit('reconnect scheduled', attempt);
-  }
-
-  // The first wait is a matter of chance, too: those who were sent away together don't come back together.
-  _delay({ attempt, min, max, factor }) {
-    return Math.min(Math.round((1 + Math.random()) * min * factor ** (attempt - 1)), max);
   }
 
   _try() {

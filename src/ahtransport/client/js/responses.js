@@ -31,7 +31,7 @@ function errorIn(response, properties) {
   if (error instanceof Error) return error;
   // Verbs answer with what JavaScript's error.toString() gives, actions with the message alone.
   const text = String(error.message || (typeof error === 'string' ? error : JSON.stringify(error)));
-  return callError('RESPONSE', text.replace(/^Error: /, ''), Object.assign({ response }, properties));
+  return callError('RESPONSE', text.replace(/^Error: /, ''), { response, ...properties });
 }
 
 /** What stands in for a response that never came, for callbacks that look into one. */
@@ -79,7 +79,7 @@ class Exchange {
       return;
     }
     this._await(messageId, done, inside);
-    const complete = Object.assign({}, message, { messageId });
+    const complete = { ...message, messageId };
     if (inside || this.isLive()) this._write(complete);
     else this._enqueue(complete);
   }
@@ -229,14 +229,10 @@ async function requestAction(options, params) {
   }
   const patience = options.responseTimeout;
   let timer;
-  let late = false;
   if (patience > 0 && typeof AbortController === 'function') {
     const controller = new AbortController();
     request.signal = controller.signal;
-    timer = wait(() => {
-      late = true;
-      controller.abort();
-    }, patience);
+    timer = wait(() => controller.abort(), patience);
   }
   let text;
   let answer;
@@ -244,7 +240,7 @@ async function requestAction(options, params) {
     answer = await ask(url, request);
     text = await answer.text();
   } catch (cause) {
-    if (late) throw unanswered(patience, { cause });
+    if (request.signal && request.signal.aborted) throw unanswered(patience, { cause });
     throw callError('NETWORK', `the request over HTTP failed: ${cause.message}`, { cause });
   } finally {
     clearTimeout(timer);
