@@ -91,9 +91,8 @@ class PlainWebSocket {
   }
 
   _close(details) {
-    const { closed } = this._events;
+    this._tell('closed', details);
     this._events = {};
-    if (closed) closed(details);
   }
 
   _tell(event, value) {

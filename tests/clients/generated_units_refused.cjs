@@ -87,21 +87,3 @@ test('refused: ending while it is asked why', async () => {
   await settle();
   assert.deepEqual(plain(), ['close', 'end']);
 });
-
-test('refused: credentials in the address go along with the question, in a header', async () => {
-  for (const [credentials, expected] of [
-    ['user:right', 'user:right'], ['user', 'user:'], ['us%40er:%C3%BC%3A%F0%9F%A6%A9', 'us@er:ü:🦩'], ['a:100%', 'a:100%'],
-  ]) {
-    const { clock, connect, plain, asked } = world({ answer: () => refusal(401, 'wrong password') });
-    connect({}, `http://${credentials}@server.example:8080`);
-    await clock.advance(0);
-    assert.ok(socket().url.startsWith('ws://') && socket().url.includes('@server.example:8080/'));
-    socket().fail();
-    await settle();
-    assert.deepEqual(plain(), ['error', 'refused', 'close', 'end']);
-    const [{ url, options }] = asked;
-    assert.equal(url, socket().url.replace('ws', 'http').replace(/[^/]*@/, ''));
-    assert.equal(options.headers.get('Authorization'), `Basic ${Buffer.from(expected).toString('base64')}`);
-    new Request(url); // throws when credentials are left in it
-  }
-});

@@ -2,6 +2,7 @@
 // Units of the generated client on Socket.IO, whose wire knows events and acknowledgements itself.
 
 const { world, socket, test, assert } = require('./generated_units.cjs');
+const { settle } = require('./generated_fakes.cjs');
 
 const HANDSHAKE = { sid: 'S', upgrades: [], pingInterval: 25000, pingTimeout: 20000, maxPayload: 1000 };
 
@@ -93,5 +94,23 @@ test('socket.io: polling with credentials in the address', async () => {
     assert.ok(url.startsWith('https://server.example/'), url);
     assert.equal(headers.get('Authorization'), extraHeaders ? 'Bearer mine' : 'Basic dXNlcjpyaWdodA==');
     assert.equal(headers.get('X-Own'), extraHeaders ? 'x' : null);
+  }
+});
+
+test('socket.io: asked why it was refused with credentials in the address', async () => {
+  for (const [credentials, expected] of [
+    ['user:right', 'user:right'], ['user', 'user:'], ['us%40er:%C3%BC%3A%F0%9F%A6%A9', 'us@er:ü:🦩'], ['a:100%', 'a:100%'],
+  ]) {
+    const { clock, connect, plain, asked } = world({ answer: () => ({ ok: false, status: 401, text: async () => 'wrong password' }) });
+    connect({ transport: { transports: ['websocket'] } }, `http://${credentials}@server.example:8080`);
+    await clock.advance(0);
+    assert.ok(socket().url.startsWith('ws://') && socket().url.includes('@server.example:8080/'));
+    socket().fail();
+    await settle();
+    assert.deepEqual(plain(), ['error', 'refused', 'close', 'end']);
+    const [{ url, options }] = asked;
+    assert.equal(url, socket().url.replace('ws', 'http').replace(/[^/]*@/, ''));
+    assert.equal(options.headers.get('Authorization'), `Basic ${Buffer.from(expected).toString('base64')}`);
+    new Request(url); // throws when credentials are left in it
   }
 });

@@ -169,17 +169,15 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Not so when nothing was heard of the server: Primus says "offline" of that, too, but no network comes back. */
   _waitsForNetwork() {
     const { NETWORK_EVENTS, _wanted, online, options } = this.client;
-    const isOff = NETWORK_EVENTS && !navigator.onLine && !online;
-    return isOff && _wanted !== false && String(options.strategy).includes('online');
+    return NETWORK_EVENTS && !navigator.onLine && !online && _wanted !== false && String(options.strategy).includes('online');
   }
 
   /** A connection is there, always a stranger to the server: join the rooms in their order, then ask who we are. */
   _configure() {
     this._session += 1;
     const session = this._session;
-    const isCurrent = () => session === this._session;
     const ask = (message, done) => {
-      this._exchange.send(message, (error, response) => isCurrent() && done(error, response), true);
+      this._exchange.send(message, (...outcome) => session === this._session && done(...outcome), true);
     };
     this._ended = false;
     this._cause = null;
@@ -338,14 +336,14 @@ class ActionheroWebsocketClient extends EventEmitter {
   /** Leave a room, and forget it. */
   roomLeave(room, callback) {
     // Who leaves a room while away is not in it when the message arrives, which is as it was wished.
-    const isAway = !this._exchange.isLive() && this.rooms.includes(room);
+    const away = !this._exchange.isLive() && this.rooms.includes(room);
     this.rooms = this.rooms.filter((one) => one !== room);
     this._leaving.add(room);
     return this._ask({ event: 'roomLeave', room }, callback, (error, response, done) => {
       this._leaving.delete(room);
       // A roomAdd that was on its way before may have put it back.
       if (!error) this.rooms = this.rooms.filter((one) => one !== room);
-      if (isAway && error && /not in this room/.test(error.message)) {
+      if (away && error && /not in this room/.test(error.message)) {
         const { context, messageId } = response;
         done(null, { status: 'OK', context, data: true, messageId });
       } else done(error, response);

@@ -27,7 +27,7 @@ class Calls {
       this._waiting.set(packet.id, call);
       this._primus._track(packet, call);
     }
-    if (this._primus.write(packet) === false) this.fail(packet.id, new Error('This client was destroyed'));
+    if (!this._primus.write(packet)) this.fail(packet.id, new Error('This client was destroyed'));
     return packet.id;
   }
 

@@ -40,9 +40,9 @@ Object.assign(Primus.prototype, {
   client: wires[CONFIG.servers[0].wire],
 });
 
-Primus.prototype.reserved.events = Object.create(null);
+Client.prototype.reserved.events = Object.create(null);
 [
   'open', 'data', 'error', 'close', 'end', 'timeout', 'destroy', 'online', 'offline', 'readyStateChange', 'reconnect',
   'reconnect scheduled', 'reconnect timeout', 'reconnect failed', 'reconnected',
   'refused', 'stale', 'dropped', 'transport',
-].forEach((event) => { Primus.prototype.reserved.events[event] = 1; });
+].forEach((event) => { Client.prototype.reserved.events[event] = 1; });

@@ -68,21 +68,22 @@ class EventEmitter {
   }
 
   _entries(event) {
-    return (this._events && this._events.get(event)) || [];
+    // Made here and not in a constructor: nothing has to be called for a class to be an emitter.
+    if (!this._events) this._events = new Map();
+    return this._events.get(event) || [];
   }
 
   _listen(event, listener, context = this, once) {
     if (typeof listener !== 'function') throw new TypeError('The listener must be a function');
-    // Made here and not in a constructor: nothing has to be called for a class to be an emitter.
-    if (!this._events) this._events = new Map();
-    this._events.set(event, this._entries(event).concat({ listener, context, once }));
+    const entries = this._entries(event).concat({ listener, context, once });
+    this._events.set(event, entries);
     return this;
   }
 
   _keep(event, fits) {
     const kept = this._entries(event).filter(fits);
     if (kept.length) this._events.set(event, kept);
-    else if (this._events) this._events.delete(event);
+    else this._events.delete(event);
   }
 }
 

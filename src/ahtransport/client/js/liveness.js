@@ -71,7 +71,7 @@ class Liveness {
     } else if (left > 0) {
       this._wait(left);
     } else {
-      this._askWithin(late ? Math.max(this._pong, SHORT) : this._pong);
+      this._askWithin(Math.max(this._pong, late ? SHORT : 0));
     }
   }
 }

@@ -159,10 +159,9 @@ class Messenger extends EventEmitter {
 
   _flush() {
     const waiting = this.buffer.splice(0);
-    let sent = 0;
-    for (; sent < waiting.length && this._isOpen(); sent += 1) this._transmit(waiting[sent]);
-    // A listener may have ended it meanwhile: then the rest goes on waiting.
-    if (!this.destroyed) this.buffer = waiting.slice(sent).concat(this.buffer);
+    // A listener may end it meanwhile: then the rest goes on waiting.
+    const left = waiting.filter((data) => !this._isOpen() || this._transmit(data));
+    if (!this.destroyed) this.buffer = left.concat(this.buffer);
     if (this._idWaiters.length && this._id === undefined && this._isOpen()) this._transmit('primus::id::');
   }
 
@@ -195,25 +194,20 @@ class Messenger extends EventEmitter {
     else this.decoder(raw, (error, data) => (error ? this.emit('error', error) : this._receiveValue(data, raw)));
   }
 
-  _receiveValue(data, raw) {
-    const control = typeof data === 'string' && CONTROL.exec(data);
+  _receiveValue(data, raw, text = data, reply) {
+    const control = typeof text === 'string' && CONTROL.exec(text);
     if (control) this._control(control[1], control[2]);
-    else transformMessage(this, 'incoming', { data }, (packet) => this._deliver(packet.data, raw));
+    else {
+      transformMessage(this, 'incoming', { data }, (packet) => {
+        if (!this._calls.take(packet.data, reply)) this.emit('data', packet.data, raw);
+      });
+    }
   }
 
   /** An event came by a wire that knows events. */
   _receiveEvent(name, args, reply) {
-    const control = typeof args[0] === 'string' && CONTROL.exec(`${name}::${args[0]}`);
-    if (control) {
-      this._control(control[1], control[2]);
-      return;
-    }
     const data = { type: EVENT, data: [name, ...args] };
-    transformMessage(this, 'incoming', { data }, (packet) => this._deliver(packet.data, data, reply));
-  }
-
-  _deliver(data, raw, reply) {
-    if (!this._calls.take(data, reply)) this.emit('data', data, raw);
+    this._receiveValue(data, data, typeof args[0] === 'string' && `${name}::${args[0]}`, reply);
   }
 
   _control(word, value) {

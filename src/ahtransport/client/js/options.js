@@ -13,8 +13,8 @@ function completeOptions(given) {
 /** Strategies as one text: from an array or a text with commas in it. False, or no text, means none. */
 function readStrategy(strategy) {
   if (!strategy) return '';
-  const words = [].concat(strategy).join(',').toLowerCase().split(/[\s,]+/).filter(Boolean);
-  return words.join(',') || 'disconnect,online,timeout';
+  const text = [].concat(strategy).join(',').toLowerCase().split(/[\s,]+/).filter(Boolean).join(',');
+  return text || 'disconnect,online,timeout';
 }
 
 /** Which of the server's doors to knock at: {wire, pathname, options}. */
@@ -37,15 +37,14 @@ function parseAddress(address) {
   const full = base || /^[a-z+]+:\/\//i.test(text) ? text : `http://${text}`;
   const { protocol, username, password, host, hostname, port, pathname, search, hash } = new URL(full, base);
   if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`Not the address of a server: ${text}`);
-  const auth = username && (password ? `${username}:${password}` : username);
+  const auth = username && username + (password && `:${password}`);
   return { href: text, protocol, auth, host, hostname, port, pathname, query: search, hash, secure: /s:$/.test(protocol) };
 }
 
 /** Where a client connects that was not told: what the configuration says, or where the page came from. */
 function defaultAddress() {
   if (CONFIG.url && CONFIG.url !== 'window.location.origin') return CONFIG.url;
-  const origin = pageOrigin();
-  if (origin) return origin;
+  if (pageOrigin()) return pageOrigin();
   throw new Error('The address of the server is needed: new Primus("https://example.com")');
 }
 

@@ -23,10 +23,10 @@ function pageOrigin() {
 
 /** Tell a client when the network comes and goes, and when it is looked at again. Gives back what stops it. */
 function watchPage(primus) {
-  const watched = [];
+  const stops = [];
   const watch = (target, event, listener) => {
     target.addEventListener(event, listener);
-    watched.push(() => target.removeEventListener(event, listener));
+    stops.push(() => target.removeEventListener(event, listener));
   };
   if (primus.NETWORK_EVENTS) {
     watch(self, 'online', () => primus._wentOnline());
@@ -35,5 +35,5 @@ function watchPage(primus) {
   if (typeof document === 'object') {
     watch(document, 'visibilitychange', () => document.visibilityState === 'visible' && primus._liveness.doubt());
   }
-  return () => watched.splice(0).forEach((stop) => stop());
+  return () => stops.splice(0).forEach((stop) => stop());
 }

@@ -29,7 +29,11 @@ class Client extends Messenger {
     this._liveness = makeLiveness(
       { ...this.options, pingTimeout: given.pingTimeout },
       () => this._transmit(`primus::ping::${Date.now()}`),
-      () => this._loseTouch(),
+      () => { // nothing was heard for too long
+        this._hangUp();
+        this._setOnline(false);
+        this._lose({ code: 1006, reason: 'Nothing was heard from the server' });
+      },
     );
     this._wanted = false; // whether the user wants a connection, and the server too
     this.initialise(this.options);
@@ -121,7 +125,7 @@ class Client extends Messenger {
    * before them. Arguments that are undefined leave them as they are; null leaves none.
    */
   emits(...args) {
-    const parser = typeof args[args.length - 1] === 'function' ? args.pop() : (next) => next();
+    const parser = typeof args[args.length - 1] === 'function' ? args.pop() : (done) => done();
     return (...given) => parser.call(this, (error, changed) => {
       if (error) this.emit('error', error);
       else this.emit(...args, ...(changed === undefined ? given : [].concat(changed === null ? [] : changed)));
@@ -164,7 +168,7 @@ class Client extends Messenger {
   }
 
   _opened(wire, { id }) {
-    const wasOnline = this.online;
+    const { online } = this;
     const tell = (event, ...args) => this.socket === wire && this.emit(event, ...args);
     this._clearTimers();
     this.readyState = Primus.OPEN;
@@ -175,7 +179,7 @@ class Client extends Messenger {
     this._flush();
     tell('incoming::open');
     this.recovery.reconnected();
-    if (!wasOnline) tell('online');
+    if (!online) tell('online');
     tell('readyStateChange', 'open');
     if (id !== undefined) this._identify(id);
     tell('transport', wire.transport);
@@ -198,18 +202,18 @@ class Client extends Messenger {
 
   /** The wire is closed, and it was not us. */
   _closed({ code, reason = '', refused, final, error }) {
-    const wasOpen = this.readyState === Primus.OPEN;
-    const wasTold = this._sentAway; // and then it does not matter how the connection ends
+    const { readyState } = this;
+    const sentAway = this._sentAway; // and then it does not matter how the connection ends
     const failure = error || new Error(reason || 'The connection failed');
     this._release();
     if (error) this.emit('incoming::error', error);
     this.emit('incoming::end', { code, reason });
     if (this.socket || this.readyState === Primus.CLOSED) return;
     if (refused) this._refuse(refused, failure);
-    else if (!wasOpen && !wasTold && !final) this._fail(failure);
+    else if (readyState !== Primus.OPEN && !sentAway && !final) this._fail(failure);
     else {
-      if (error && !wasTold) this.emit('error', error);
-      this._lose({ code, reason }, wasTold || final);
+      if (error && !sentAway) this.emit('error', error);
+      this._lose({ code, reason }, sentAway || final);
     }
   }
 
@@ -227,13 +231,13 @@ class Client extends Messenger {
   /** The server does not want us. That is not mended by trying again, as a failure may be. */
   _refuse({ status, reason, data }, failure) {
     const error = Object.assign(new Error(reason || failure.message), { status, reason, data, refused: true });
-    const isFirst = !this.recovery.reconnecting();
+    const again = this.recovery.reconnecting();
     this.emit('error', error);
     this.emit('refused', { status, reason, data });
     if (this.readyState !== Primus.OPENING || this.socket) return;
     if (!this.options['retry refused']) this.end();
-    else if (isFirst) this._giveUpOpening();
-    else this._fail(error);
+    else if (again) this._fail(error);
+    else this._giveUpOpening();
   }
 
   /** A connection is gone that nobody here ended. */
@@ -253,13 +257,6 @@ class Client extends Messenger {
       this.emit('outgoing::end');
       this.emit('end');
     }
-  }
-
-  /** Nothing was heard for too long. */
-  _loseTouch() {
-    this._hangUp();
-    this._setOnline(false);
-    this._lose({ code: 1006, reason: 'Nothing was heard from the server' });
   }
 
   /** Close what there is, or what was to come. */
@@ -327,7 +324,6 @@ class Client extends Messenger {
     clearTimeout(this._openTimer);
     clearTimeout(this._connectTimer);
     this._openTimer = undefined;
-    this._connectTimer = undefined;
   }
 
   _follows(strategy) {

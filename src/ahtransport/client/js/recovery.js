@@ -85,14 +85,14 @@ class Recovery extends EventEmitter {
     attempt.backoff = false;
     attempt.duration = Date.now() - attempt.start;
     const limit = attempt['reconnect timeout'];
-    if (limit) this._timer = wait(() => this._expire(attempt), limit);
+    if (limit) {
+      this._timer = wait(() => {
+        const error = new Error('Failed to reconnect in a timely manner');
+        attempt.duration = Date.now() - attempt.start;
+        this.emit('reconnect timeout', error, attempt);
+        if (this.attempt === attempt) this.reconnected(error);
+      }, limit);
+    }
     this.emit('reconnect', attempt);
-  }
-
-  _expire(attempt) {
-    const error = new Error('Failed to reconnect in a timely manner');
-    attempt.duration = Date.now() - attempt.start;
-    this.emit('reconnect timeout', error, attempt);
-    if (this.attempt === attempt) this.reconnected(error);
   }
 }

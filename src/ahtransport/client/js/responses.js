@@ -79,9 +79,9 @@ class Exchange {
       return;
     }
     this._await(messageId, done, inside);
-    const complete = { ...message, messageId };
-    if (inside || this.isLive()) this._write(complete);
-    else this._enqueue(complete);
+    const packet = { ...message, messageId };
+    if (inside || this.isLive()) this._write(packet);
+    else this._enqueue(packet);
   }
 
   /** Whether a message can go out now. While listeners hear of a loss, the state is still that of before. */
@@ -147,8 +147,8 @@ class Exchange {
     const { queueSize } = combine(DEFAULTS, CONFIG.client, this._owner.options);
     this._queue.set(message.messageId, message);
     if (this._queue.size <= queueSize) return;
-    const [[oldest, dropped]] = this._queue;
-    this._queue.delete(oldest);
+    const [[messageId, dropped]] = this._queue;
+    this._queue.delete(messageId);
     this.dropped(dropped);
   }
 
@@ -209,16 +209,16 @@ async function requestAction(options, params) {
   const ask = findFetch(options);
   if (!ask) throw callError('NETWORK', 'not connected, and there is no fetch to ask over HTTP');
   const { action, httpMethod, ...rest } = params;
-  const method = String(httpMethod || 'POST').toUpperCase();
+  const method = String(httpMethod || 'post').toUpperCase();
   let url = `${addressOf(options)}?action=${encodeURIComponent(action)}`;
   const request = { method, headers: { Accept: 'application/json' } };
   if (method === 'GET' || method === 'HEAD') {
-    for (const name of Object.keys(rest)) {
-      const value = rest[name];
-      if (value === undefined || value === null) continue;
-      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+    const given = combine(rest);
+    Object.keys(given).forEach((name) => {
+      const value = given[name];
+      const text = typeof value === 'object' ? JSON.stringify(value) : value;
       url += `&${encodeURIComponent(name)}=${encodeURIComponent(text)}`;
-    }
+    });
   } else {
     request.headers['Content-Type'] = 'application/json';
     try {
@@ -230,9 +230,9 @@ async function requestAction(options, params) {
   const patience = options.responseTimeout;
   let timer;
   if (patience > 0 && typeof AbortController === 'function') {
-    const controller = new AbortController();
-    request.signal = controller.signal;
-    timer = wait(() => controller.abort(), patience);
+    const inquiry = new AbortController();
+    request.signal = inquiry.signal;
+    timer = wait(() => inquiry.abort(), patience);
   }
   let text;
   let answer;
