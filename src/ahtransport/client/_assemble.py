@@ -21,10 +21,10 @@ __all__ = ["CLIENT", "Client", "Parts", "assemble", "identifier"]
 #: What pages know the client by, whatever its file is called.
 CLIENT = "ActionheroWebsocketClient"
 
-# All in one scope and in this order; parsers beyond JSON and the wires follow CORE, plug-ins follow PRIMUS.
-CORE = ("emitter.js", "util.js", "options.js", "recovery.js", "liveness.js", "json.js", "calls.js")
-PRIMUS = ("messages.js", "page.js", "primus.js", "door.js")
-ACTIONHERO = ("responses.js", "actionhero.js")
+# All in one scope and in this order, which also packs well; parsers beyond JSON and the wires follow CORE, plug-ins follow PRIMUS.
+CORE = ("liveness.js", "calls.js", "emitter.js", "util.js", "recovery.js", "json.js", "options.js")
+PRIMUS = ("page.js", "messages.js", "primus.js", "door.js")
+ACTIONHERO = ("actionhero.js", "responses.js")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _DECLARED = frozenset({"Primus", CLIENT, "default"})

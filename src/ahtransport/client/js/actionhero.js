@@ -130,12 +130,18 @@ class ActionheroWebsocketClient extends EventEmitter {
         this.state = 'reconnecting';
         this.emit('reconnecting', attempt);
       },
-      close: (why) => this._lost(why),
+      close: (why) => { // Primus may try again: it says so by 'reconnect scheduled', or by 'end'
+        const before = this.state;
+        this.state = before === 'connected' ? 'disconnected' : before;
+        const text = why && why.reason ? `the connection was lost: ${why.reason}` : 'the connection was lost';
+        this._stop(callError('DISCONNECTED', text, { cause: this._cause }));
+        if (before === 'connected') this.emit('disconnected');
+      },
       end: () => this._gone(),
       refused: (refusal) => {
         const { status, reason, data } = refusal || {};
         const text = `the server refused the connection: ${reason || status}`;
-        this._cause = callError('REFUSED', text, { refused: true, status, reason, data });
+        this._cause = callError('REFUSED', text, { status, reason, data, refused: true });
         this.emit('refused', refusal);
       },
       dropped: (message) => this._exchange.dropped(message),
@@ -146,15 +152,6 @@ class ActionheroWebsocketClient extends EventEmitter {
     this._unfollow = () => {
       for (const event of Object.keys(heard)) primus.removeListener(event, heard[event]);
     };
-  }
-
-  /** The connection broke. Primus may try again: it says so by 'reconnect scheduled', or by 'end'. */
-  _lost(why) {
-    const before = this.state;
-    this.state = before === 'connected' ? 'disconnected' : before;
-    const text = why && why.reason ? `the connection was lost: ${why.reason}` : 'the connection was lost';
-    this._stop(callError('DISCONNECTED', text, { cause: this._cause }));
-    if (before === 'connected') this.emit('disconnected');
   }
 
   /** Primus has given up, or was told to; or the device is offline, and it comes back when the network does. */
@@ -244,14 +241,7 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** Send a message that the server answers: `{event: verb, …}`. It gets a messageId unless it has one. */
   send(message, callback) {
-    return this._ask(message, callback, (error, response, done) => done(error, response));
-  }
-
-  /** The same; `heard` gets (error, response, done) before it is done. */
-  _ask(message, callback, heard) {
-    return promised(eitherCallback(callback), (done) => {
-      this._exchange.send(message, (error, response) => heard(error, response, done));
-    });
+    return promised(eitherCallback(callback), (done) => this._exchange.send(message, done));
   }
 
   /** What Primus received; every message is told by the event 'message', also responses. */
@@ -311,10 +301,10 @@ class ActionheroWebsocketClient extends EventEmitter {
   }
 
   detailsView(callback) {
-    return this._ask({ event: 'detailsView' }, callback, (error, response, done) => {
+    return promised(eitherCallback(callback), (done) => this._exchange.send({ event: 'detailsView' }, (error, response) => {
       if (!error) this._know(response.data);
       done(error, response);
-    });
+    }));
   }
 
   roomView(room, callback) {
@@ -323,10 +313,10 @@ class ActionheroWebsocketClient extends EventEmitter {
 
   /** Join a room, now and after every reconnect. */
   roomAdd(room, callback) {
-    return this._ask({ event: 'roomAdd', room }, callback, (error, response, done) => {
+    return promised(eitherCallback(callback), (done) => this._exchange.send({ event: 'roomAdd', room }, (error, response) => {
       if (!error || /already in this room/.test(error.message)) this._inside(room);
       done(error, response);
-    });
+    }));
   }
 
   _inside(room) {
@@ -339,7 +329,7 @@ class ActionheroWebsocketClient extends EventEmitter {
     const away = !this._exchange.isLive() && this.rooms.includes(room);
     this.rooms = this.rooms.filter((one) => one !== room);
     this._leaving.add(room);
-    return this._ask({ event: 'roomLeave', room }, callback, (error, response, done) => {
+    return promised(eitherCallback(callback), (done) => this._exchange.send({ event: 'roomLeave', room }, (error, response) => {
       this._leaving.delete(room);
       // A roomAdd that was on its way before may have put it back.
       if (!error) this.rooms = this.rooms.filter((one) => one !== room);
@@ -347,7 +337,7 @@ class ActionheroWebsocketClient extends EventEmitter {
         const { context, messageId } = response;
         done(null, { status: 'OK', context, data: true, messageId });
       } else done(error, response);
-    });
+    }));
   }
 
   documentation(callback) {

@@ -136,7 +136,8 @@ class Messenger extends EventEmitter {
   /** Nobody waits for the answer any more, so the message is not sent, unless it has been. */
   _withdraw(call) {
     call.over = true;
-    if (call.packet && !call.sent) this.buffer = this.buffer.filter((data) => data !== call.packet);
+    const at = call.packet && !call.sent ? this.buffer.indexOf(call.packet) : -1;
+    if (at >= 0) this.buffer.splice(at, 1);
   }
 
   _write(data, call) {
@@ -152,8 +153,8 @@ class Messenger extends EventEmitter {
     while (this.buffer.length > this.options.queueSize) {
       const lost = this.buffer.shift();
       this.emit('dropped', lost);
-      const { fail } = this._callOf(lost);
-      if (fail) fail(new Error('Too much was waiting to be sent'));
+      const call = this._callOf(lost);
+      if (call.fail) call.fail(new Error('Too much was waiting to be sent'));
     }
   }
 

@@ -169,7 +169,7 @@ class Client extends Messenger {
 
   _opened(wire, { id }) {
     const { online } = this;
-    const tell = (event, ...args) => this.socket === wire && this.emit(event, ...args);
+    const tell = (...args) => this.socket === wire && this.emit(...args);
     this._clearTimers();
     this.readyState = Primus.OPEN;
     this.writable = this.readable = true;

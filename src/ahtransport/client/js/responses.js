@@ -16,14 +16,6 @@ function callError(code, message, properties) {
   return Object.assign(new Error(message), { code }, properties);
 }
 
-function unsendable(cause) {
-  return callError('INVALID', `it can't be sent: ${cause.message}`, { cause });
-}
-
-function unanswered(patience, properties) {
-  return callError('TIMEOUT', `no answer within ${patience} ms`, properties);
-}
-
 /** The Error that a response tells of; null when it is a good one. */
 function errorIn(response, properties) {
   const error = response && response.error;
@@ -129,13 +121,13 @@ class Exchange {
     };
     const answered = (response) => settle(errorIn(response), response); // and more: see Messenger._track
     answered.reject = (error) => callSafely(() => settle(error, responseOf(error, messageId)));
-    answered.fail = (cause) => answered.reject(unsendable(cause));
+    answered.fail = (cause) => answered.reject(callError('INVALID', `it can't be sent: ${cause.message}`, { cause }));
     this._failOne(messageId, callError('REPLACED', 'another call took this messageId'));
     callbacks[messageId] = answered;
     // Connecting has a time of its own: without these answers there would be no going on.
     const patience = inside ? 0 : options.responseTimeout;
     if (patience > 0) {
-      timer = wait(() => answered.reject(unanswered(patience)), patience);
+      timer = wait(() => answered.reject(callError('TIMEOUT', `no answer within ${patience} ms`)), patience);
     }
   }
 
@@ -169,8 +161,9 @@ class Exchange {
 
   answered(response) {
     const { callbacks } = this._owner;
-    const answered = callbacks[response.messageId];
-    delete callbacks[response.messageId];
+    const { messageId } = response;
+    const answered = callbacks[messageId];
+    delete callbacks[messageId];
     if (typeof answered === 'function') answered(response);
   }
 
@@ -224,7 +217,7 @@ async function requestAction(options, params) {
     try {
       request.body = JSON.stringify({ action, ...rest });
     } catch (cause) {
-      throw unsendable(cause);
+      throw callError('INVALID', `it can't be sent: ${cause.message}`, { cause });
     }
   }
   const patience = options.responseTimeout;
@@ -240,7 +233,7 @@ async function requestAction(options, params) {
     answer = await ask(url, request);
     text = await answer.text();
   } catch (cause) {
-    if (request.signal && request.signal.aborted) throw unanswered(patience, { cause });
+    if (request.signal && request.signal.aborted) throw callError('TIMEOUT', `no answer within ${patience} ms`, { cause });
     throw callError('NETWORK', `the request over HTTP failed: ${cause.message}`, { cause });
   } finally {
     clearTimeout(timer);
