@@ -40,7 +40,8 @@ class PlainWebSocket {
     if (this._inquiry) this._inquiry.abort();
     const socket = this._socket;
     if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = ignore; // and not null: npm ws throws an error that nobody listens for
+    // And not null: npm ws throws an error that nobody listens for.
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = ignore;
     socket.close(code, reason);
   }
 

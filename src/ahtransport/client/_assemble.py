@@ -21,7 +21,8 @@ __all__ = ["CLIENT", "Client", "Parts", "assemble", "identifier"]
 #: What pages know the client by, whatever its file is called.
 CLIENT = "ActionheroWebsocketClient"
 
-# All in one scope and in this order, which also packs well; parsers beyond JSON and the wires follow CORE, plug-ins follow PRIMUS.
+# All in one scope and in this order, which also packs well (see test_client_sizes.py). Parsers beyond JSON and the
+# wires follow CORE, plug-ins follow PRIMUS.
 CORE = ("liveness.js", "calls.js", "emitter.js", "util.js", "recovery.js", "json.js", "options.js")
 PRIMUS = ("page.js", "messages.js", "primus.js", "door.js")
 ACTIONHERO = ("actionhero.js", "responses.js")

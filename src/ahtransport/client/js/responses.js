@@ -90,9 +90,9 @@ class Exchange {
 
   _write(message) {
     const { client, callbacks } = this._owner;
-    const call = callbacks[message.messageId];
+    const call = callbacks[message.messageId] || {};
     if (client._track) {
-      if (call) client._track(message, call);
+      if (call.fail) client._track(message, call);
       client.write(message);
       return;
     }
@@ -102,7 +102,7 @@ class Exchange {
     client.on('error', heard);
     client.write(message);
     client.removeListener('error', heard);
-    if (cause && call && call.fail) call.fail(cause);
+    if (cause && call.fail) call.fail(cause);
   }
 
   _await(messageId, done, inside) {
@@ -202,14 +202,14 @@ async function requestAction(options, params) {
   const ask = findFetch(options);
   if (!ask) throw callError('NETWORK', 'not connected, and there is no fetch to ask over HTTP');
   const { action, httpMethod, ...rest } = params;
-  const method = String(httpMethod || 'post').toUpperCase();
+  const method = String(httpMethod || 'POST').toUpperCase();
   let url = `${addressOf(options)}?action=${encodeURIComponent(action)}`;
   const request = { method, headers: { Accept: 'application/json' } };
   if (method === 'GET' || method === 'HEAD') {
     const given = combine(rest);
     Object.keys(given).forEach((name) => {
       const value = given[name];
-      const text = typeof value === 'object' ? JSON.stringify(value) : value;
+      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
       url += `&${encodeURIComponent(name)}=${encodeURIComponent(text)}`;
     });
   } else {
