@@ -24,7 +24,7 @@ FILES = [".js", ".min.js", ".mjs", ".d.ts", ".d.mts"]
 
 
 def make(**options: Any) -> Server:
-    return Server(**{"config": {}, "port": 0, **options})
+    return Server(**{"config": {}, "port": 0, "blocking_warning": 0, **options})  # a busy machine is not to be told of
 
 
 @asynccontextmanager
