@@ -227,15 +227,21 @@ async def test_a_broken_chunk_is_400_for_good() -> None:
         assert caught.value.status == 400
 
 
-async def test_the_first_read_asks_for_the_body_once() -> None:
-    one, _ = body(1)
+def feed_when_asked(one: Body, data: bytes) -> list[int]:
+    """Have a client send its body when it is asked to; the list grows each time that it is."""
     asked = []
 
     def ask() -> None:
         asked.append(1)
-        one.feed(b"x")
+        one.feed(data)
 
     one.on_first_read = ask
+    return asked
+
+
+async def test_the_first_read_asks_for_the_body_once() -> None:
+    one, _ = body(1)
+    asked = feed_when_asked(one, b"x")
     assert await one.read(1) == b"x"
     assert await one.read(1) == b"x"
     assert asked == [1]
@@ -244,13 +250,7 @@ async def test_the_first_read_asks_for_the_body_once() -> None:
 async def test_a_body_that_is_too_long_is_not_asked_for() -> None:
     """Whoever may read more of it asks."""
     one, _ = body(5)
-    asked = []
-
-    def ask() -> None:
-        asked.append(1)
-        one.feed(b"hello")
-
-    one.on_first_read = ask
+    asked = feed_when_asked(one, b"hello")
     with pytest.raises(Reject) as caught:
         await one.read(4)
     assert caught.value.status == 413

@@ -150,13 +150,7 @@ class Incoming(Outgoing):
         elif transforms.asynchronous:
             self._push(self._transform_in, packet)
         else:
-            try:
-                changed = transforms.run(packet, self._whole)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                self._crashed(error)
-                return
+            changed = self._changed(transforms, packet)
             if changed is not None and self._state == "open":  # a transform may have closed it
                 self._dispatch(changed)
 

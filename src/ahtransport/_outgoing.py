@@ -16,6 +16,7 @@ from ahtransport.abc import Ack, Event, Message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ahtransport._transforms import Transforms
     from ahtransport.abc import Payload
 
 __all__ = ["Outgoing"]
@@ -314,15 +315,19 @@ class Outgoing(Half):
         if transforms.asynchronous:
             self._put_later(packet)
             return
+        changed = self._changed(transforms, packet)
+        if changed is not None and self._takes_late():  # a transform may have closed it
+            self.write(self._transformer.encode(changed, self._link.wire))
+
+    def _changed(self, transforms: Transforms, packet: Message | Event) -> Message | Event | None:
+        """Give what plain transforms make of a packet. None: one dropped it, or failed, which costs this connection."""
         try:
-            changed = transforms.run(packet, self._whole)
+            return transforms.run(packet, self._whole)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             self._crashed(error)
-            return
-        if changed is not None and self._takes_late():  # a transform may have closed it
-            self.write(self._transformer.encode(changed, self._link.wire))
+            return None
 
     def write(self, payloads: Sequence[Payload]) -> None:
         """Write what is encoded already, all of it together; over the limit the policy decides."""

@@ -179,8 +179,6 @@ class Polls(SessionState):
             await self._settled()
             await self._accept(packets, partial(self._pace, pacer, size))
         except BaseException as error:
-            if isinstance(error, Reject) and error.status == 429:
-                self.fail(error.reason, 1008, 1008)
             self._post_failed(error)
             raise
         return self._posted()
@@ -208,11 +206,10 @@ class Polls(SessionState):
         """Take what is left of a POST that has been answered; whatever comes after it waits for that."""
         try:
             await self._accept(packets, pace, owed=True)
-        except Reject:
-            self.fail("a POST failed")  # unless the session has ended anyway
-        except BaseException:
-            self.fail("a POST failed")
-            raise
+        except BaseException as error:
+            self._fail_post(error)  # unless the session has ended anyway
+            if not isinstance(error, Reject):
+                raise
         finally:
             self._owing = None
             settled.set()
@@ -238,7 +235,15 @@ class Polls(SessionState):
 
     def _post_failed(self, error: BaseException) -> None:
         self._posting = False
-        if not isinstance(error, Reject) or error.status != 413:  # as in npm engine.io, too large a body ends nothing
+        self._fail_post(error)
+
+    def _fail_post(self, error: BaseException) -> None:
+        """End the session because of what a POST brought, or how fast."""
+        if not isinstance(error, Reject):
+            self.fail("a POST failed")
+        elif error.status == 429:
+            self.fail(error.reason, 1008, 1008)
+        elif error.status != 413:  # as in npm engine.io, too large a body ends nothing
             self.fail("a POST failed")
 
     def _decode(self, body: bytes) -> deque[Packet]:
